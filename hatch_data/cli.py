@@ -1,0 +1,75 @@
+"""`hatch-data`: build, inspect, verify. Every command is one call; heavy imports happen where they are used."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from hatch_data.errors import HatchError
+
+
+class _OneLineErrors(click.Group):
+    """Errors that are meant for the user become one line and exit code 2."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except HatchError as error:
+            click.echo(f"error: {' '.join(str(error).split())}", err=True)
+            ctx.exit(2)
+
+
+@click.group(cls=_OneLineErrors, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="hatch-spatial", prog_name="hatch-data")
+def main() -> None:
+    """Turn posed RGB-D scans into training data for multi-image spatial reasoning."""
+
+
+@main.command()
+@click.option("--scenes", "-s", multiple=True, required=True, help="A scan, a folder of scans, a glob, or synthetic:N.")
+@click.option("--out", "-o", type=click.Path(path_type=Path), required=True, help="Folder for the shards.")
+@click.option("--recipe", "-r", default="default", show_default=True, help="Recipe file, or name of a shipped one.")
+@click.option("--layout", help="Layout of the scans, where it is not to be detected.")
+@click.option(
+    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change one setting, e.g. pairs.per_frame=2."
+)
+@click.option("--workers", type=click.IntRange(1), help="Processes.  [default: one per core]")
+@click.option("--seed", type=int, help="Seed of all choices.  [default: from the recipe]")
+@click.option("--limit", type=click.IntRange(1), metavar="ROWS", help="At most this many rows, dealt out to the scans.")
+@click.option("--dry-run", is_flag=True, help="Say what would be built, and build nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def build(
+    scenes: tuple[str, ...],
+    out: Path,
+    recipe: str,
+    layout: str | None,
+    overrides: tuple[str, ...],
+    workers: int | None,
+    seed: int | None,
+    limit: int | None,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Build shards from scans. A rerun of the same command goes on where the last one stopped."""
+    from hatch_data import build as builds
+    from hatch_data import settings
+    from hatch_data.recipe import DataRecipe
+
+    if seed is not None:
+        overrides = (*overrides, f"seed={seed}")
+    typed = settings.load(DataRecipe, settings.resolve(recipe, "data"), overrides)
+    plan = builds.plan(scenes, out, typed, layout, limit)
+    if dry_run:
+        click.echo(json.dumps(builds.forecast(plan), indent=2) if as_json else builds.forecast_text(plan))
+        return
+    manifest = builds.run(plan, workers)
+    click.echo(json.dumps(manifest, indent=2) if as_json else builds.summary(manifest, out))
+    sys.exit(1 if any(scene["failure"] for scene in manifest["scenes"].values()) else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,198 @@
+"""All views of a scene -> who sees the same surface, occlusion counted.
+
+    View --summarise--> Summary (world points, depth range per block) --covisibility--> Covisibility (sparse, directed)
+
+Only views whose points share a voxel of space are compared, so cost follows the number of pairs that do overlap.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from hatch_data.geometry import inverse
+from hatch_data.views import View, limits
+
+#: Lattice of surface points that stand for a view: the overlap is a share of up to 300 of them, so its standard
+#: error is about sqrt(p (1 - p) / 300), at most 0.03.
+POINT_ROWS, POINT_COLUMNS = 15, 20
+#: Blocks of the raster whose least and greatest depth stand for the surface behind them.
+BLOCK_ROWS, BLOCK_COLUMNS = 60, 80
+#: Side of the voxels by which views find each other, metres.
+VOXEL_M = 0.5
+#: Neighbours kept per view and tenth of overlap: enough to choose from, and memory stays linear in views.
+KEPT_PER_TENTH = 40
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What covisibility needs of a view: `points` (n, 3) float32 in the world, and for each block of the raster the
+    `least` and `greatest` measured depth in metres (0 where none)."""
+
+    points: NDArray[np.float32]
+    least: NDArray[np.float32]
+    greatest: NDArray[np.float32]
+    pixel_from_world: NDArray[np.float32]
+    bounds: tuple[np.float32, np.float32, np.float32]
+
+
+@dataclass(frozen=True)
+class Covisibility:
+    """Directed overlaps: `overlap[k]` is the share of the surface seen by view `source[k]` that view `target[k]`
+    sees too. Pairs that share nothing are left out, and beyond `KEPT_PER_TENTH` neighbours of one tenth the rest."""
+
+    source: NDArray[np.int32]
+    target: NDArray[np.int32]
+    overlap: NDArray[np.float32]
+    views: int
+
+    def matrix(self) -> sparse.csr_array:
+        """(views, views) sparse overlaps."""
+        return sparse.csr_array((self.overlap, (self.source, self.target)), shape=(self.views, self.views))
+
+
+def summarise(view: View) -> Summary:
+    """The summary of one view: made while its depth is at hand."""
+    height, width = view.raster.shape
+    rows = ((np.arange(POINT_ROWS) + 0.5) * height / POINT_ROWS).astype(np.int64)
+    columns = ((np.arange(POINT_COLUMNS) + 0.5) * width / POINT_COLUMNS).astype(np.int64)
+    v, u = np.meshgrid(rows, columns, indexing="ij")
+    z = view.raster[v, u] * view.metres_per_unit
+    seen = z > 0
+    points = view.camera.unproject(np.stack([u[seen], v[seen]], axis=-1), z[seen])
+    world = points @ view.world_from_camera[:3, :3].T + view.world_from_camera[:3, 3]
+    least, greatest = _block_range(view.raster, BLOCK_ROWS, BLOCK_COLUMNS)
+    blocks = view.camera.resized(BLOCK_COLUMNS, BLOCK_ROWS)
+    pixel_from_world = blocks.matrix @ inverse(view.world_from_camera)[:3]
+    return Summary(
+        world.astype(np.float32),
+        least * np.float32(view.metres_per_unit),
+        greatest * np.float32(view.metres_per_unit),
+        pixel_from_world.astype(np.float32),
+        limits(view.tolerance),
+    )
+
+
+def covisibility(summaries: list[Summary], least_overlap: float = 0.02) -> Covisibility:
+    """Directed overlaps of all views of a scene that reach `least_overlap`."""
+    n = len(summaries)
+    if n == 0:
+        return Covisibility(np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0, np.float32), 0)
+    offsets = np.concatenate([[0], np.cumsum([len(s.points) for s in summaries])]).astype(np.int64)
+    points = np.concatenate([s.points for s in summaries])
+    first, second = _candidates(points, offsets, least_overlap)
+    source, target = np.concatenate([first, second]), np.concatenate([second, first])
+    overlap = _overlaps(
+        np.ascontiguousarray(points.T),
+        offsets,
+        np.stack([s.least.ravel() for s in summaries]),
+        np.stack([s.greatest.ravel() for s in summaries]),
+        np.stack([s.pixel_from_world for s in summaries]),
+        np.array([s.bounds for s in summaries], np.float32),
+        source,
+        target,
+    )
+    keep = _keep_some(source, target, overlap, least_overlap)
+    return Covisibility(source[keep], target[keep], overlap[keep], n)
+
+
+def _candidates(points: NDArray, offsets: NDArray, least_overlap: float) -> tuple[NDArray, NDArray]:
+    """Pairs (i < j) of views that have points in the same voxels, enough to reach the least overlap either way."""
+    n = len(offsets) - 1
+    owner = np.repeat(np.arange(n), np.diff(offsets))
+    # A surface seen twice meets the same voxels in many points: half the share of points in shared voxels is a safe
+    # floor for the share of points that are seen.
+    voxel = np.floor(points / VOXEL_M).astype(np.int64)
+    voxel -= voxel.min(axis=0, initial=0)
+    size = voxel.max(axis=0, initial=0) + 1
+    _, index = np.unique((voxel[:, 0] * size[1] + voxel[:, 1]) * size[2] + voxel[:, 2], return_inverse=True)
+    ones = np.ones(len(points), np.float32)
+    counts = sparse.csr_array((ones, (owner, index)), shape=(n, int(index.max(initial=0)) + 1))
+    presence = counts.copy()
+    presence.data[:] = 1
+    shared = (counts @ presence.T).tocoo()
+    enough = shared.data >= np.maximum(1, 0.5 * least_overlap * np.diff(offsets)[shared.row])
+    i, j = shared.row[enough], shared.col[enough]
+    pairs = np.unique((np.minimum(i, j).astype(np.int64) * n + np.maximum(i, j))[i != j])
+    return (pairs // n).astype(np.int32), (pairs % n).astype(np.int32)
+
+
+def _keep_some(source: NDArray, target: NDArray, overlap: NDArray, least_overlap: float) -> NDArray:
+    """Indices of the pairs to keep, ordered by source and target: all, or a fixed spread of a crowded tenth."""
+    alive = np.flatnonzero(overlap >= least_overlap)
+    tenth = np.minimum((overlap[alive] * 10).astype(np.int64), 9)
+    order = np.lexsort((target[alive], tenth, source[alive]))
+    alive = alive[order]
+    group = source[alive].astype(np.int64) * 10 + tenth[order]
+    starts = np.flatnonzero(np.concatenate([[True], group[1:] != group[:-1]])) if len(group) else np.empty(0, int)
+    sizes = np.diff(np.concatenate([starts, [len(group)]]))
+    rank = np.arange(len(group)) - np.repeat(starts, sizes)
+    size = np.repeat(sizes, sizes)
+    kept = np.where(
+        size > KEPT_PER_TENTH, (rank * KEPT_PER_TENTH) // size != ((rank - 1) * KEPT_PER_TENTH) // size, True
+    )
+    alive = alive[kept]
+    return alive[np.lexsort((target[alive], source[alive]))]
+
+
+@numba.njit(cache=True, nogil=True)
+def _block_range(raster, rows, columns):
+    height, width = raster.shape
+    least = np.zeros((rows, columns), np.float32)
+    greatest = np.zeros((rows, columns), np.float32)
+    block_of_column = np.empty(width, np.int32)
+    for c in range(width):
+        block_of_column[c] = c * columns // width
+    for r in range(height):
+        row = r * rows // height
+        for c in range(width):
+            depth = abs(np.float32(raster[r, c]))
+            column = block_of_column[c]
+            if depth > 0:
+                if depth > greatest[row, column]:
+                    greatest[row, column] = depth
+                if least[row, column] == 0 or depth < least[row, column]:
+                    least[row, column] = depth
+    return least, greatest
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "arcp", "nsz"})
+def _project(points, m, rows, columns, block, depth):
+    """Project (3, n) points: the block each falls into (-1 outside) and its depth. Branch-free, so that it is SIMD."""
+    half = np.float32(0.5)
+    for p in range(points.shape[1]):
+        x, y, z = points[0, p], points[1, p], points[2, p]
+        pz = m[2, 0] * x + m[2, 1] * y + m[2, 2] * z + m[2, 3]
+        scale = np.float32(1.0) / pz
+        u = (m[0, 0] * x + m[0, 1] * y + m[0, 2] * z + m[0, 3]) * scale + half
+        v = (m[1, 0] * x + m[1, 1] * y + m[1, 2] * z + m[1, 3]) * scale + half
+        inside = (pz > 0) & (u >= 0) & (v >= 0) & (u < columns) & (v < rows)
+        column, row = u if inside else np.float32(0), v if inside else np.float32(0)
+        block[p] = np.int32(row) * np.int32(columns) + np.int32(column) if inside else np.int32(-1)
+        depth[p] = pz
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _overlaps(points, offsets, least, greatest, pixel_from_world, bounds, source, target):
+    """Share of the points of view source[k] that view target[k] sees. `points` is (3, n)."""
+    rows, columns = np.float32(BLOCK_ROWS), np.float32(BLOCK_COLUMNS)
+    most = np.max(np.diff(offsets)) if source.shape[0] else 0
+    block, depth = np.empty(most, np.int32), np.empty(most, np.float32)
+    overlap = np.zeros(source.shape[0], np.float32)
+    for k in range(source.shape[0]):
+        j, start, end = target[k], offsets[source[k]], offsets[source[k] + 1]
+        _project(points[:, start:end], pixel_from_world[j], rows, columns, block, depth)
+        absolute, relative, quadratic = bounds[j, 0], bounds[j, 1], bounds[j, 2]
+        near, far = least[j], greatest[j]
+        seen = 0
+        for p in range(end - start):
+            if block[p] >= 0:
+                z, there = depth[p], np.uint32(block[p])
+                tolerance = max(absolute, relative * z, quadratic * z * z)
+                seen += (near[there] > 0) & (near[there] - tolerance <= z) & (z <= far[there] + tolerance)
+        overlap[k] = seen / max(end - start, 1)
+    return overlap

@@ -1,0 +1,279 @@
+"""The pipeline for one scene.
+
+    ScanRef -> Scene -> Views -> Covisibility -> pairs -> correspondence, actions, questions -> rows -> shards
+
+Bytes depend on the scan, the recipe and the version, not on what else is built or by whom. `hatch_data.folder` keeps
+the output of many scenes together, `hatch_data.engines` run this over them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hatch_data.actions import encode, format_pairs, to_json, to_text
+from hatch_data.correspondence import correspond
+from hatch_data.covisibility import Summary, covisibility, summarise
+from hatch_data.errors import FrameError, HatchError, ScanError
+from hatch_data.images import StoredImage, stored_camera, stored_image
+from hatch_data.motion import motion_between
+from hatch_data.patches import token_grid
+from hatch_data.questions import Question, Rejection, ViewPair, family
+from hatch_data.recipe import DataRecipe
+from hatch_data.sampling import Pair, select_pairs, splits_by_time
+from hatch_data.scans import ScanRef
+from hatch_data.scene import Frame, Scene
+from hatch_data.shards import SPLITS, ActionLabel, Match, Row, ShardWriter, row_id, write_text
+from hatch_data.views import ViewStore, prepare
+
+
+@dataclass
+class SceneReport:
+    """What became of one scan: the part of `build.json` that is about it."""
+
+    scene: str
+    layout: str
+    path: str
+    space: str = ""
+    up_source: str = ""
+    frames: int = 0
+    used_frames: int = 0
+    pairs: int = 0
+    rows: dict[str, int] = field(default_factory=dict)
+    tasks: dict[str, int] = field(default_factory=dict)
+    dropped_frames: dict[str, int] = field(default_factory=dict)
+    left_out_pairs: dict[str, int] = field(default_factory=dict)
+    rejected_questions: dict[str, int] = field(default_factory=dict)
+    shards: list[dict[str, Any]] = field(default_factory=list)
+    failure: str | None = None
+
+
+@dataclass(frozen=True)
+class SceneJob:
+    """One scan to be built, with all that decides its bytes: small enough to be sent to another process.
+
+    `split` is the split of the whole scan, or None where it is parted by time.
+    """
+
+    ref: ScanRef
+    recipe: DataRecipe
+    split: str | None
+    limit: int | None
+    staging: str
+
+
+def build_scene(job: SceneJob) -> SceneReport:
+    """Build one scan into shards below `job.staging`. A scan that cannot be used is reported, not raised."""
+    report = SceneReport(job.ref.scene, job.ref.layout, job.ref.path)
+    folder = Path(job.staging) / job.ref.scene
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    try:
+        _write_scene(job, report, folder)
+    except HatchError as error:
+        report.failure = str(error)
+        shutil.rmtree(folder)
+        return report
+    write_text(folder / "report.json", json.dumps(asdict(report)))
+    return report
+
+
+def _write_scene(job: SceneJob, report: SceneReport, folder: Path) -> None:
+    scene = job.ref.load()
+    report.space, report.up_source, report.frames = scene.space, scene.up_source, len(scene.frames)
+    frames, views, summaries = _read_views(scene, job.recipe)
+    report.dropped_frames = {reason: len(ids) for reason, ids in sorted(scene.dropped.items())}
+    report.used_frames = len(frames)
+    if len(frames) < 2:
+        raise ScanError(
+            f"{job.ref.path}: {len(frames)} usable frames of {report.frames} (dropped: "
+            f"{report.dropped_frames or 'none'}); at least 2 are needed"
+        )
+    split_of_frame = [job.split] * len(frames) if job.split else splits_by_time(len(frames), job.recipe.split)
+    rng = np.random.default_rng([job.recipe.seed, _stable_number(scene.id)])
+    pairs, left_out = select_pairs(
+        covisibility(summaries),
+        np.stack([frame.world_from_camera for frame in frames]),
+        np.array([SPLITS.index(split) for split in split_of_frame]),
+        job.recipe.pairs,
+        rng,
+    )
+    report.pairs, report.left_out_pairs = len(pairs), dict(sorted(left_out.items()))
+    limit = min((n for n in (job.limit, job.recipe.rows_per_scene) if n is not None), default=None)
+    if limit is not None and limit < len(pairs):
+        # Spare pairs stand in for those about which nothing can be asked.
+        pairs = [pairs[k] for k in rng.permutation(len(pairs))]
+    maker = RowMaker(scene, frames, views, job.recipe)
+    writers: dict[str, ShardSeries] = {}
+    for pair in pairs:
+        if limit is not None and sum(report.rows.values()) >= limit:
+            break
+        row = maker.row(pair)
+        if row is None:
+            continue
+        split = split_of_frame[pair.first] or "train"
+        writers.setdefault(split, ShardSeries(folder, split)).write(row)
+        report.rows[split] = report.rows.get(split, 0) + 1
+    report.tasks = dict(sorted(maker.asked.items()))
+    report.rejected_questions = dict(sorted(maker.rejected.items()))
+    for split in sorted(writers, key=SPLITS.index):
+        report.shards += writers[split].close()
+
+
+def _read_views(scene: Scene, recipe: DataRecipe) -> tuple[list[Frame], ViewStore, list[Summary]]:
+    """Decode the depth of every frame once. What cannot be used is recorded in `scene.dropped`."""
+    frames, views, summaries = [], ViewStore(), []
+    for frame in scene.frames[:: recipe.frames.every]:
+        try:
+            view = prepare(frame)
+        except FrameError as error:
+            scene.drop(error.reason, frame.id)
+            continue
+        if view.valid_share < recipe.frames.least_valid_depth:
+            scene.drop("too_little_depth", frame.id)
+            continue
+        frames.append(frame)
+        views.append(view)
+        summaries.append(summarise(view))
+    return frames, views, summaries
+
+
+class RowMaker:
+    """Turns pairs of views of one scene into rows, the families of questions kept in the balance of the recipe."""
+
+    def __init__(self, scene: Scene, frames: list[Frame], views: ViewStore, recipe: DataRecipe):
+        self.scene, self.frames, self.views, self.recipe = scene, frames, views, recipe
+        self.asked: Counter[str] = Counter()
+        self.rejected: Counter[str] = Counter()
+        self._weights = {name: weight for name, weight in recipe.questions.items() if weight > 0}
+        self._digest = recipe.digest
+
+    def row(self, pair: Pair) -> Row | None:
+        """The row of a pair, or None where no family has a clear question or an image cannot be read (counted)."""
+        indices = (pair.first, pair.second)
+        frames = [self.frames[k] for k in indices]
+        first, second = (self.views[k] for k in indices)
+        cameras = [stored_camera(frame.camera, self.recipe.images) for frame in frames]
+        grid = self.recipe.grid
+        grids = [token_grid(c.height, c.width, grid.token_px, grid.min_pixels, grid.max_pixels) for c in cameras]
+        there = correspond(first, second, grids[0], grids[1], grid.stride_px)
+        back = correspond(second, first, grids[1], grids[0], grid.stride_px)
+        motion = motion_between(first.world_from_camera, second.world_from_camera, self.scene.up)
+        actions = encode(motion, self.recipe.actions)
+        rng = np.random.default_rng([self.recipe.seed, _stable_number(self.scene.id), *indices])
+        asked = self._ask(ViewPair(there, back, motion, to_text(actions)), rng)
+        if asked is None:
+            return None
+        task, question = asked
+        try:
+            images = [
+                stored_image(frame, self.recipe.images, question.markers.get(k)) for k, frame in enumerate(frames)
+            ]
+        except FrameError as error:
+            self.rejected[f"{task}: {error.reason}"] += 1
+            return None
+        self.asked[task] += 1
+        labels = [ActionLabel(0, 1, self.recipe.actions.vocabulary, to_text(actions), to_json(actions))]
+        matches = [Match(0, 1, there.map, there.flow), Match(1, 0, back.map, back.flow)]
+        reply = f"<action>{format_pairs([(0, 1, actions)])}</action><answer>{question.answer}</answer>"
+        return self._assemble(frames, images, task, question, labels, matches, reply)
+
+    def _ask(self, views: ViewPair, rng: np.random.Generator) -> tuple[str, Question] | None:
+        """Ask the family that lags most behind its weight; where it declines, the next."""
+        for name in sorted(self._weights, key=lambda name: ((self.asked[name] + 1) / self._weights[name], name)):
+            question = family(name).ask(views, rng)
+            if isinstance(question, Rejection):
+                self.rejected[f"{name}: {question.reason}"] += 1
+                continue
+            return name, question
+        return None
+
+    def _assemble(
+        self,
+        frames: list[Frame],
+        images: list[StoredImage],
+        task: str,
+        question: Question,
+        labels: list[ActionLabel],
+        matches: list[Match],
+        reply: str,
+    ) -> Row:
+        ids = [frame.id for frame in frames]
+        return Row(
+            id=row_id(self.scene.id, ids, task, question.form, question.text, self._digest),
+            scene=self.scene.id,
+            layout=self.scene.layout,
+            frames=ids,
+            images=[image.data for image in images],
+            image_paths=[image.path for image in images],
+            image_sizes=[(image.camera.height, image.camera.width) for image in images],
+            intrinsics=[(c.fx, c.fy, c.cx, c.cy) for c in (image.camera for image in images)],
+            world_from_camera=[frame.world_from_camera for frame in frames],
+            up=self.scene.up,
+            task=task,
+            form=question.form,
+            question=question.text,
+            answer=question.answer,
+            options=question.options,
+            actions=labels,
+            matches=matches,
+            messages=[
+                {"role": "user", "content": "<image>" * len(images) + "\n" + question.text},
+                {"role": "assistant", "content": reply},
+            ],
+        )
+
+
+class ShardSeries:
+    """The shards of one split of one scene: a new one is begun once the last is large enough."""
+
+    SHARD_BYTES = 480 << 20
+
+    def __init__(self, folder: Path, split: str):
+        self._folder, self._split = folder, split
+        self._done: list[dict[str, Any]] = []
+        self._writer: ShardWriter | None = None
+        self._bytes = 0
+
+    def write(self, row: Row) -> None:
+        """Add a row."""
+        if self._writer is None:
+            self._writer = ShardWriter(self._folder / f"{self._split}-{len(self._done):05d}.parquet")
+        self._writer.write(row)
+        self._bytes += sum(map(len, row.images))
+        if self._bytes >= self.SHARD_BYTES:
+            self._finish()
+
+    def close(self) -> list[dict[str, Any]]:
+        """Finish the last shard; all shards as {split, file, rows, bytes, sha256}."""
+        self._finish()
+        return self._done
+
+    def _finish(self) -> None:
+        if self._writer is None:
+            return
+        self._writer.close()
+        path = self._writer.path
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        self._done.append(
+            {
+                "split": self._split,
+                "file": path.name,
+                "rows": self._writer.rows,
+                "bytes": path.stat().st_size,
+                "sha256": digest,
+            }
+        )
+        self._writer, self._bytes = None, 0
+
+
+def _stable_number(text: str) -> int:
+    return int(hashlib.sha256(text.encode()).hexdigest()[:12], 16)

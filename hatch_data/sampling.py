@@ -1,0 +1,127 @@
+"""Which views are asked together: pairs over strata of overlap, rotation and baseline; splits that share nothing."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from dataclasses import dataclass
+
+import numpy as np
+
+from hatch_data.covisibility import Covisibility
+from hatch_data.geometry import Array
+from hatch_data.recipe import PairSettings, SplitSettings
+
+OVERLAP_EDGES = (0.25, 0.4, 0.55, 0.7)
+ROTATION_EDGES_DEG = (15.0, 30.0, 60.0)
+BASELINE_EDGES_M = (0.3, 0.8, 1.6)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two views by index, in the order in which they are shown, and their mean overlap."""
+
+    first: int
+    second: int
+    overlap: float
+
+
+def rotation_between_deg(world_from_a: Array, world_from_b: Array) -> Array:
+    """Angle in degrees between orientations; (..., 4, 4) each."""
+    a, b = world_from_a[..., :3, :3], world_from_b[..., :3, :3]
+    trace = np.einsum("...ij,...ij->...", a, b)
+    return np.degrees(np.arccos(np.clip((trace - 1) / 2, -1, 1)))
+
+
+def select_pairs(
+    covisible: Covisibility, poses: Array, part: Array, settings: PairSettings, rng: np.random.Generator
+) -> tuple[list[Pair], Counter[str]]:
+    """Pairs, `settings.per_frame` times the number of views if there are so many, and those left out by reason.
+
+    `poses` (n, 4, 4); `part` (n,) says which split each view belongs to: pairs never cross, and each part has its
+    share. Strata of overlap x rotation x baseline are drawn from in turn, so that rare ones are as full as they can
+    be; no view is used more than three times the average.
+    """
+    left_out: Counter[str] = Counter()
+    overlaps = covisible.matrix()
+    mean = ((overlaps + overlaps.T) / 2).tocoo()
+    upper = mean.row < mean.col
+    i, j, overlap = mean.row[upper], mean.col[upper], mean.data[upper]
+    order = np.lexsort((j, i))
+    i, j, overlap = i[order], j[order], overlap[order]
+    rotation = rotation_between_deg(poses[i], poses[j])
+    baseline = np.linalg.norm(poses[i, :3, 3] - poses[j, :3, 3], axis=-1)
+    usable = np.ones(len(i), bool)
+    for reason, bad in (
+        ("across_splits", part[i] != part[j]),
+        ("overlap_too_small", overlap < settings.least_overlap),
+        ("overlap_too_great", overlap > settings.greatest_overlap),
+        ("twins", (rotation < settings.least_rotation_deg) & (baseline < settings.least_baseline_m)),
+    ):
+        left_out[reason] += int((usable & bad).sum())
+        usable &= ~bad
+    i, j, overlap, rotation, baseline = i[usable], j[usable], overlap[usable], rotation[usable], baseline[usable]
+    stratum = (
+        np.searchsorted(OVERLAP_EDGES, overlap) * 100
+        + np.searchsorted(ROTATION_EDGES_DEG, rotation) * 10
+        + np.searchsorted(BASELINE_EDGES_M, baseline)
+    )
+    chosen = []
+    for name in np.unique(part):
+        members = np.flatnonzero(part[i] == name)
+        wanted = round(settings.per_frame * np.count_nonzero(part == name))
+        chosen += [members[k] for k in _draw_in_turn(i[members], j[members], stratum[members], wanted, rng)]
+    left_out["not_drawn"] += len(i) - len(chosen)
+    swap = rng.random(len(chosen)) < 0.5
+    pairs = [
+        Pair(int(j[k]), int(i[k]), float(overlap[k])) if s else Pair(int(i[k]), int(j[k]), float(overlap[k]))
+        for k, s in zip(chosen, swap, strict=True)
+    ]
+    return sorted(pairs, key=lambda pair: (min(pair.first, pair.second), max(pair.first, pair.second))), +left_out
+
+
+def _draw_in_turn(i: Array, j: Array, stratum: Array, wanted: int, rng: np.random.Generator) -> list[int]:
+    """Indices of up to `wanted` candidates, one stratum after the other."""
+    views = len(np.union1d(i, j))
+    most_uses = max(2, int(np.ceil(3 * 2 * wanted / max(views, 1))))
+    queues = []
+    for value in np.unique(stratum):
+        members = np.flatnonzero(stratum == value)
+        queues.append(list(rng.permutation(members)))
+    uses: Counter[int] = Counter()
+    chosen: list[int] = []
+    while queues and len(chosen) < wanted:
+        for queue in queues:
+            while queue:
+                k = int(queue.pop())
+                if uses[i[k]] < most_uses and uses[j[k]] < most_uses:
+                    uses[i[k]] += 1
+                    uses[j[k]] += 1
+                    chosen.append(k)
+                    break
+            if len(chosen) == wanted:
+                break
+        queues = [queue for queue in queues if queue]
+    return chosen
+
+
+def splits_by_space(spaces: list[str], settings: SplitSettings) -> dict[str, str]:
+    """Space -> split. A space's split depends on its name alone, but where the names leave a split that is asked for
+    empty, the spaces nearest to it by hash are moved there."""
+    rank = {space: int(hashlib.sha256(space.encode()).hexdigest()[:8], 16) / 2**32 for space in set(spaces)}
+    bounds = (("test", settings.test), ("validation", settings.test + settings.validation))
+    split = {space: next((name for name, bound in bounds if value < bound), "train") for space, value in rank.items()}
+    ordered = sorted(rank, key=lambda space: rank[space])
+    for name, share in (("test", settings.test), ("validation", settings.validation)):
+        if share > 0 and name not in split.values():
+            spare = [s for s in ordered if split[s] == "train"]
+            if len(spare) > 1:
+                split[spare[0]] = name
+    return split
+
+
+def splits_by_time(frames: int, settings: SplitSettings) -> list[str]:
+    """The split of each frame of a scan: training first, then a stretch for validation, then one for test."""
+    test = round(frames * settings.test)
+    validation = round(frames * settings.validation)
+    return ["train"] * (frames - validation - test) + ["validation"] * validation + ["test"] * test

@@ -1,0 +1,181 @@
+"""From what a layout says about each frame to checked frames: the part that all readers of RGB-D scans share.
+
+A frame without colour, depth or a usable pose is left out and counted; its neighbours are untouched.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from hatch_data.errors import FrameError, ScanError
+from hatch_data.geometry import Array, Camera, inverse, is_rigid, nearest_rigid
+from hatch_data.scans import files
+from hatch_data.scene import DepthSensor, Frame
+
+Size = tuple[int, int]
+
+#: Entries of a rotation written with few digits are off by less than this; anything more is another kind of matrix.
+ROUNDING = 5e-3
+#: Principal points lie nearer to the middle of the image than this share of its size; one that does not was
+#: calibrated for another image size.
+CENTRE_SHARE = 0.1
+
+
+@dataclass(frozen=True)
+class View:
+    """One frame as the layout lists it, unchecked. What is missing is None.
+
+    `pose` is world-from-camera, (4, 4) as written or the file that holds it.
+    """
+
+    id: str
+    color: Path | None
+    depth: Path | None
+    pose: Array | Path | None
+    timestamp_s: float | None = None
+
+
+@dataclass(frozen=True)
+class Intrinsics:
+    """Pixels; `size` (width, height) where the layout states it, `source` is what to name in an error."""
+
+    fx: float
+    fy: float
+    cx: float
+    cy: float
+    source: str
+    size: Size | None = None
+
+    @classmethod
+    def read(cls, path: Path, side: int) -> Intrinsics:
+        """From a text file with a `side` x `side` matrix."""
+        k = files.read_numbers(path, side, side)
+        return cls(k[0, 0], k[1, 1], k[0, 2], k[1, 2], str(path))
+
+    def camera(self, size: Size, what: str) -> Camera:
+        """The camera of images of `size`. Raises `ScanError` where the intrinsics belong to another size."""
+        width, height = size
+        if self.size and self.size != size:
+            stated = f"for {self.size[0]}x{self.size[1]}"
+        elif not min(self.fx, self.fy) > 0:
+            stated = f"with focal lengths ({self.fx:g}, {self.fy:g})"
+        elif max(abs(self.cx / width - 0.5), abs(self.cy / height - 0.5)) > CENTRE_SHARE:
+            stated = f"around ({self.cx:g}, {self.cy:g})"
+        else:
+            return Camera(width, height, self.fx, self.fy, self.cx, self.cy)
+        raise ScanError(
+            f"{self.source}: intrinsics {stated} do not fit {what} images of {width}x{height}; "
+            "give the intrinsics of the images as they are stored"
+        )
+
+
+@dataclass(frozen=True)
+class Rig:
+    """The two cameras behind every frame of a scan, and how depth is stored.
+
+    `no_depth` is a stored value that means "none" besides 0. `posed` names the camera whose pose the layout writes.
+    Depth has the default tolerance: of a Kinect's axial noise (Nguyen et al. 2012: 0.0012 + 0.0019 (z - 0.4)^2 m) it
+    holds three standard deviations up to 4 m.
+    """
+
+    color: Intrinsics
+    depth: Intrinsics
+    metres_per_unit: float
+    no_depth: int | None = None
+    color_from_depth: Array = field(default_factory=lambda: np.eye(4))
+    posed: Literal["color", "depth"] = "color"
+
+
+def posed_frames(path: Path, views: Sequence[View], rig: Rig, wanted: str) -> tuple[list[Frame], dict[str, list[str]]]:
+    """Frames that can be used, in the order of `views`, and the ids of the others by reason.
+
+    Reasons: `missing_color`, `missing_depth`, `missing_pose`; `lost_pose` (-inf or NaN), `zero_pose`, `bad_pose` (not
+    rigid), `identity_pose` (the value of a pose never set; legitimate for the first frame, which often defines the
+    world); `unreadable_color`, `unreadable_depth` (no image header); `color_size`, `depth_size` (not the size of the
+    other frames). Raises `ScanError`, with `wanted` to say what the layout needs, where no frame is left.
+    """
+    dropped: dict[str, list[str]] = {}
+    usable: list[_Usable] = []
+    for index, view in enumerate(views):
+        try:
+            usable.append(_checked(view, first=index == 0))
+        except FrameError as error:
+            dropped.setdefault(error.reason, []).append(view.id)
+    if not usable:
+        told = ", ".join(f"{reason} {len(ids)}" for reason, ids in dropped.items())
+        raise ScanError(f"{path}: no usable frame among {len(views)}{f' ({told})' if told else ''}; needs {wanted}")
+    poses = [view.pose for view in usable] + [np.eye(4)] * len(dropped.get("identity_pose", []))
+    if len(poses) > 1 and np.ptp(poses, axis=0).max() == 0:
+        raise ScanError(f"{path}: all {len(poses)} poses are the same, as if never set; needs {wanted}")
+
+    color_size = _commonest(view.color_size for view in usable)
+    depth_size = _commonest(view.depth_size for view in usable)
+    camera = rig.color.camera(color_size, "colour")
+    sensor = DepthSensor(rig.depth.camera(depth_size, "depth"), rig.color_from_depth)
+    posed_from_color = inverse(rig.color_from_depth) if rig.posed == "depth" else np.eye(4)
+    frames = []
+    for one in usable:
+        if one.color_size != color_size or one.depth_size != depth_size:
+            reason = "color_size" if one.color_size != color_size else "depth_size"
+            dropped.setdefault(reason, []).append(one.id)
+            continue
+        frame = Frame(
+            id=one.id,
+            world_from_camera=nearest_rigid(one.pose) @ posed_from_color,
+            camera=camera,
+            read_color=partial(files.read_color, one.color),
+            sensor=sensor,
+            read_depth=partial(files.read_depth, one.depth, depth_size, rig.metres_per_unit, rig.no_depth),
+            timestamp_s=one.timestamp_s,
+        )
+        frames.append(frame)
+    return frames, dropped
+
+
+class _Usable(NamedTuple):
+    """A view with nothing missing."""
+
+    id: str
+    color: Path
+    depth: Path
+    pose: Array
+    timestamp_s: float | None
+    color_size: Size
+    depth_size: Size
+
+
+def _checked(view: View, first: bool) -> _Usable:
+    """Raises `FrameError` where a part is missing, the pose is no pose, or a file is no image."""
+    if view.color is None:
+        raise FrameError("missing_color", f"frame {view.id}: no colour image")
+    if view.depth is None:
+        raise FrameError("missing_depth", f"frame {view.id}: no depth image")
+    if view.pose is None:
+        raise FrameError("missing_pose", f"frame {view.id}: no pose")
+    pose = files.read_pose(view.pose) if isinstance(view.pose, Path) else view.pose
+    fault = pose_fault(pose) or ("identity_pose" if not first and np.array_equal(pose, np.eye(4)) else None)
+    if fault:
+        raise FrameError(fault, f"frame {view.id}: {fault.replace('_', ' ')}")
+    color_size = files.image_size(view.color, "unreadable_color")
+    depth_size = files.image_size(view.depth, "unreadable_depth")
+    return _Usable(view.id, view.color, view.depth, pose, view.timestamp_s, color_size, depth_size)
+
+
+def pose_fault(world_from_camera: Array) -> str | None:
+    """Why a (4, 4) matrix is no camera pose: `lost_pose`, `zero_pose`, `bad_pose`, or None where it is one."""
+    if not np.isfinite(world_from_camera).all():
+        return "lost_pose"
+    if not world_from_camera[:3].any():
+        return "zero_pose"
+    return None if is_rigid(world_from_camera, ROUNDING) else "bad_pose"
+
+
+def _commonest(sizes: Iterable[Size]) -> Size:
+    return Counter(sizes).most_common(1)[0][0]

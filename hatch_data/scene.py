@@ -1,0 +1,105 @@
+"""The one in-memory form of a scan. Every reader makes a `Scene`; nothing downstream knows a layout.
+
+Pixels stay on disk: a `Frame` carries functions that read its bytes when they are needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hatch_data.geometry import Array, Camera
+
+
+@dataclass(frozen=True)
+class DepthTolerance:
+    """How far a projected depth may lie from a measured one and still be the same surface, in metres.
+
+    `max(absolute_m, relative * z, quadratic_per_m * z**2)`; the last term is the noise model of structured light.
+    """
+
+    absolute_m: float = 0.05
+    relative: float = 0.02
+    quadratic_per_m: float = 0.0
+
+    def at(self, z: NDArray) -> NDArray:
+        """Tolerance in metres at depth `z` in metres."""
+        return np.maximum(np.maximum(self.absolute_m, self.relative * z), self.quadratic_per_m * z * z)
+
+
+@dataclass(frozen=True)
+class DepthImage:
+    """Planar depth as stored: (height, width) uint16 or float32, times `metres_per_unit`. 0 = no depth.
+
+    Whatever else a layout uses for "no depth" (65535, NaN, inf, negative) is 0 here.
+    """
+
+    values: NDArray
+    metres_per_unit: float = 1.0
+
+    @property
+    def metres(self) -> NDArray[np.float32]:
+        """(height, width) float32 metres, 0 = no depth."""
+        return self.values.astype(np.float32) * np.float32(self.metres_per_unit)
+
+
+@dataclass(frozen=True)
+class DepthSensor:
+    """The camera behind a frame's depth image, where it sits relative to the colour camera, and its noise."""
+
+    camera: Camera
+    color_from_depth: Array = field(default_factory=lambda: np.eye(4))
+    tolerance: DepthTolerance = DepthTolerance()
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One posed RGB-D view.
+
+    `world_from_camera` is the pose of the *colour* camera. `read_color` returns the encoded bytes of the image as
+    they lie on disk (JPEG or PNG), `read_depth` the decoded depth. Both raise `FrameError` with a countable reason.
+    """
+
+    id: str
+    world_from_camera: Array
+    camera: Camera
+    read_color: Callable[[], bytes]
+    sensor: DepthSensor
+    read_depth: Callable[[], DepthImage]
+    timestamp_s: float | None = None
+
+
+@dataclass(frozen=True)
+class Instance:
+    """A named object: an oriented box, `world_from_box` (4, 4) at its centre and full `size_m` (3,) along its axes."""
+
+    id: str
+    label: str
+    world_from_box: Array
+    size_m: Array
+
+
+@dataclass
+class Scene:
+    """A scan: posed frames in order of capture, gravity, objects, and what the reader had to leave out.
+
+    `up` is a unit vector in the world frame, `up_source` is "layout" where the layout states gravity, else
+    "estimated". `space` names the physical place (several scans of one room share it): splits never cut through it.
+    `dropped` maps a reason to the ids of the frames lost to it.
+    """
+
+    id: str
+    layout: str
+    space: str
+    frames: list[Frame]
+    up: Array
+    up_source: str
+    instances: list[Instance] = field(default_factory=list)
+    dropped: dict[str, list[str]] = field(default_factory=dict)
+
+    def drop(self, reason: str, frame_id: str) -> None:
+        """Record that a frame was left out, and why."""
+        self.dropped.setdefault(reason, []).append(frame_id)

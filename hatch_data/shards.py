@@ -1,0 +1,363 @@
+"""The row: its schema, its writer, its reader. One row is one training sample, complete in itself.
+
+A folder of shards opens as it is with `datasets.load_dataset("parquet", data_dir=...)`, images decoded.
+Files are written under a temporary name, fsynced and renamed; `build.json` is written last and is the commit point.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from hatch_data.errors import ShardError
+from hatch_data.patches import FlowField, Grid, PatchMap
+
+SPLITS = ("train", "validation", "test")
+#: Bytes of encoded rows after which a row group is closed.
+ROW_GROUP_BYTES = 48 << 20
+MANIFEST = "build.json"
+
+SCHEMA = pa.schema(
+    [
+        ("id", pa.string()),
+        ("scene", pa.string()),
+        ("layout", pa.string()),
+        ("frames", pa.list_(pa.string())),
+        ("images", pa.list_(pa.struct([("bytes", pa.binary()), ("path", pa.string())]))),
+        ("image_sizes", pa.list_(pa.list_(pa.int32()))),
+        ("intrinsics", pa.list_(pa.list_(pa.float64()))),
+        ("world_from_camera", pa.list_(pa.list_(pa.float64()))),
+        ("up", pa.list_(pa.float64())),
+        ("task", pa.string()),
+        ("form", pa.string()),
+        ("question", pa.string()),
+        ("answer", pa.string()),
+        ("options", pa.list_(pa.string())),
+        (
+            "actions",
+            pa.list_(
+                pa.struct(
+                    [
+                        ("source", pa.int32()),
+                        ("target", pa.int32()),
+                        ("vocabulary", pa.string()),
+                        ("text", pa.string()),
+                        ("json", pa.string()),
+                    ]
+                )
+            ),
+        ),
+        (
+            "matches",
+            pa.list_(
+                pa.struct(
+                    [
+                        ("source", pa.int32()),
+                        ("target", pa.int32()),
+                        ("source_grid", pa.list_(pa.int32())),
+                        ("target_grid", pa.list_(pa.int32())),
+                        ("source_patch", pa.list_(pa.uint16())),
+                        ("target_patch", pa.list_(pa.uint16())),
+                        ("weight", pa.list_(pa.float32())),
+                        ("valid", pa.list_(pa.float32())),
+                        ("visibility", pa.list_(pa.uint8())),
+                        ("flow_size", pa.list_(pa.int32())),
+                        ("flow", pa.binary()),
+                    ]
+                )
+            ),
+        ),
+        ("messages", pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class ActionLabel:
+    """The actions that lead from image `source` to image `target` (indices into the row's images, from 0)."""
+
+    source: int
+    target: int
+    vocabulary: str
+    text: str
+    json: str
+
+
+@dataclass(frozen=True)
+class Match:
+    """The patch map from image `source` to image `target` and the flow field for other grids."""
+
+    source: int
+    target: int
+    map: PatchMap
+    flow: FlowField
+
+
+@dataclass(frozen=True)
+class Row:
+    """One training sample. `images` holds encoded bytes; `intrinsics` are (fx, fy, cx, cy) of the stored image in
+    pixels; `image_sizes` are (height, width); poses are (4, 4) `world_from_camera`."""
+
+    id: str
+    scene: str
+    layout: str
+    frames: list[str]
+    images: list[bytes]
+    image_paths: list[str]
+    image_sizes: list[tuple[int, int]]
+    intrinsics: list[tuple[float, float, float, float]]
+    world_from_camera: list[np.ndarray]
+    up: np.ndarray
+    task: str
+    form: str
+    question: str
+    answer: str
+    options: list[str] = field(default_factory=list)
+    actions: list[ActionLabel] = field(default_factory=list)
+    matches: list[Match] = field(default_factory=list)
+    messages: list[dict[str, str]] = field(default_factory=list)
+
+
+def row_id(scene: str, frames: list[str], task: str, form: str, question: str, recipe: str) -> str:
+    """Stable and unique: a hash of scene, frames, task, form, question and recipe."""
+    text = json.dumps([scene, frames, task, form, question, recipe])
+    return hashlib.sha256(text.encode()).hexdigest()[:20]
+
+
+class ShardWriter:
+    """Writes rows of one shard under a temporary name; `close` fsyncs and renames it to `path`."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.rows = 0
+        self._partial = path.with_name(f".{path.name}.partial")
+        self._waiting: list[Row] = []
+        self._waiting_bytes = 0
+        small = [name for name in SCHEMA.names if name not in ("images", "matches")]
+        self._parquet = pq.ParquetWriter(
+            self._partial,
+            SCHEMA.with_metadata({"huggingface": json.dumps({"info": {"features": _features()}})}),
+            compression={leaf: "NONE" if leaf == "images.list.element.bytes" else "ZSTD" for leaf in _leaf_columns()},
+            use_dictionary=["scene", "layout", "task", "form"],
+            write_statistics=small,
+            store_schema=True,
+        )
+
+    def write(self, row: Row) -> None:
+        """Add a row; a row group is flushed once `ROW_GROUP_BYTES` of images and flow are waiting."""
+        self._waiting.append(row)
+        self._waiting_bytes += sum(map(len, row.images)) + sum(m.flow.values.nbytes for m in row.matches)
+        if self._waiting_bytes >= ROW_GROUP_BYTES:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._waiting:
+            self._parquet.write_table(to_table(self._waiting))
+            self.rows += len(self._waiting)
+            self._waiting, self._waiting_bytes = [], 0
+
+    def close(self) -> None:
+        """Commit the shard."""
+        self._flush()
+        self._parquet.close()
+        commit(self._partial, self.path)
+
+    def discard(self) -> None:
+        """Drop what was written."""
+        self._parquet.close()
+        self._partial.unlink(missing_ok=True)
+
+
+def commit(partial: Path, path: Path) -> None:
+    """fsync a finished temporary file, rename it into place, and fsync the folder."""
+    with partial.open("rb") as file:
+        os.fsync(file.fileno())
+    partial.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a small file atomically."""
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(text, encoding="utf-8")
+    commit(partial, path)
+
+
+def to_table(rows: list[Row]) -> pa.Table:
+    """Rows as one Arrow table of `SCHEMA`."""
+    columns: dict[str, Any] = {
+        name: pa.array([getattr(row, name) for row in rows], SCHEMA.field(name).type)
+        for name in ("id", "scene", "layout", "frames", "task", "form", "question", "answer", "options", "messages")
+    }
+    columns["images"] = pa.array(
+        [
+            [{"bytes": data, "path": path} for data, path in zip(row.images, row.image_paths, strict=True)]
+            for row in rows
+        ],
+        SCHEMA.field("images").type,
+    )
+    columns["image_sizes"] = pa.array([row.image_sizes for row in rows], SCHEMA.field("image_sizes").type)
+    columns["intrinsics"] = pa.array([row.intrinsics for row in rows], SCHEMA.field("intrinsics").type)
+    poses = [[np.asarray(pose, np.float64).ravel() for pose in row.world_from_camera] for row in rows]
+    columns["world_from_camera"] = pa.array(poses, SCHEMA.field("world_from_camera").type)
+    columns["up"] = pa.array([np.asarray(row.up, np.float64) for row in rows], SCHEMA.field("up").type)
+    columns["actions"] = pa.array([[vars(a) for a in row.actions] for row in rows], SCHEMA.field("actions").type)
+    columns["matches"] = _matches_array([row.matches for row in rows])
+    return pa.table([columns[name] for name in SCHEMA.names], schema=SCHEMA)
+
+
+def _matches_array(per_row: list[list[Match]]) -> pa.Array:
+    matches = [match for row in per_row for match in row]
+    maps = [match.map for match in matches]
+    struct = SCHEMA.field("matches").type.value_type
+
+    def lists(name: str, parts: list[np.ndarray]) -> pa.Array:
+        kind = struct.field(name).type.value_type
+        offsets = np.concatenate([[0], np.cumsum([len(part) for part in parts])]).astype(np.int32)
+        values = np.concatenate(parts) if parts else np.empty(0)
+        return pa.ListArray.from_arrays(offsets, pa.array(values.astype(kind.to_pandas_dtype(), copy=False), kind))
+
+    fields = {
+        "source": pa.array([m.source for m in matches], pa.int32()),
+        "target": pa.array([m.target for m in matches], pa.int32()),
+        "source_grid": lists("source_grid", [np.array(m.source_grid) for m in maps]),
+        "target_grid": lists("target_grid", [np.array(m.target_grid) for m in maps]),
+        "source_patch": lists("source_patch", [m.source_patch for m in maps]),
+        "target_patch": lists("target_patch", [m.target_patch for m in maps]),
+        "weight": lists("weight", [m.weight for m in maps]),
+        "valid": lists("valid", [m.valid for m in maps]),
+        "visibility": lists("visibility", [m.visibility for m in maps]),
+        "flow_size": lists("flow_size", [np.array(m.flow.values.shape[:2]) for m in matches]),
+        "flow": pa.array([m.flow.to_bytes() for m in matches], pa.binary()),
+    }
+    values = pa.StructArray.from_arrays([fields[f.name] for f in struct], fields=list(struct))
+    offsets = np.concatenate([[0], np.cumsum([len(row) for row in per_row])]).astype(np.int32)
+    return pa.ListArray.from_arrays(offsets, values)
+
+
+def from_record(record: dict[str, Any]) -> Row:
+    """A `Row` from one record of a shard as pyarrow gives it (`table.to_pylist()`)."""
+    kinds = ("id", "scene", "layout", "frames", "task", "form", "question", "answer", "options", "messages")
+    return Row(
+        **{name: record[name] for name in kinds},
+        images=[image["bytes"] for image in record["images"]],
+        image_paths=[image["path"] for image in record["images"]],
+        image_sizes=[(size[0], size[1]) for size in record["image_sizes"]],
+        intrinsics=[tuple(k) for k in record["intrinsics"]],
+        world_from_camera=[np.array(pose).reshape(4, 4) for pose in record["world_from_camera"]],
+        up=np.array(record["up"]),
+        actions=[ActionLabel(**action) for action in record["actions"]],
+        matches=[match_from_record(match) for match in record["matches"]],
+    )
+
+
+def match_from_record(record: dict[str, Any]) -> Match:
+    """A `Match` from one element of the `matches` column."""
+    return Match(
+        record["source"],
+        record["target"],
+        PatchMap(
+            _grid(record["source_grid"]),
+            _grid(record["target_grid"]),
+            np.array(record["source_patch"], np.int32),
+            np.array(record["target_patch"], np.int32),
+            np.array(record["weight"], np.float32),
+            np.array(record["valid"], np.float32),
+            np.array(record["visibility"], np.uint8),
+        ),
+        FlowField.from_bytes(record["flow"], _grid(record["flow_size"])),
+    )
+
+
+def _grid(pair: list[int]) -> Grid:
+    return int(pair[0]), int(pair[1])
+
+
+def shard_files(folder: Path, split: str | None = None) -> list[Path]:
+    """The shards of a folder in order, of one split or all. Raises `ShardError` where there are none."""
+    if not folder.is_dir():
+        raise ShardError(f"{folder}: no such folder of shards; build one with hatch-data build")
+    files = sorted(folder.glob(f"{split or '*'}-[0-9]*-of-[0-9]*.parquet"))
+    if not files:
+        what = f"no shards of split '{split}'" if split else "no shards (<split>-00000-of-00001.parquet)"
+        raise ShardError(f"{folder}: {what} here; build them with hatch-data build, or finish an interrupted build")
+    return files
+
+
+def open_shard(path: Path) -> pq.ParquetFile:
+    """A shard, its schema checked. Raises `ShardError` for a damaged file or one of another form."""
+    try:
+        file = pq.ParquetFile(path)
+    except (pa.ArrowException, OSError) as error:
+        raise ShardError(f"{path}: not a readable Parquet file ({error}); rebuild this folder") from None
+    missing = [name for name in SCHEMA.names if name not in file.schema_arrow.names]
+    if missing:
+        raise ShardError(f"{path}: not a shard of this tool: column '{missing[0]}' is missing")
+    return file
+
+
+def read_rows(folder: Path, split: str | None = None, columns: list[str] | None = None) -> Iterator[dict[str, Any]]:
+    """Records of all shards in order, row group by row group; `columns` limits what is read.
+
+    `from_record` makes a `Row` of a whole record. Raises `ShardError` for damaged files.
+    """
+    for path in shard_files(folder, split):
+        file = open_shard(path)
+        for group in range(file.num_row_groups):
+            try:
+                table = file.read_row_group(group, columns=columns)
+            except (pa.ArrowException, OSError) as error:
+                raise ShardError(f"{path}: row group {group} is damaged ({error}); rebuild this folder") from None
+            yield from table.to_pylist()
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """`build.json` of a finished build. Raises `ShardError` where there is none or it is damaged."""
+    file = folder / MANIFEST
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ShardError(
+            f"{folder}: no {MANIFEST}, so no finished build; run hatch-data build again to finish it"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise ShardError(f"{file}: damaged ({error}); build again into another folder") from None
+
+
+def _leaf_columns() -> list[str]:
+    def walk(prefix: str, kind: pa.DataType) -> list[str]:
+        if pa.types.is_list(kind):
+            return walk(f"{prefix}.list.element", kind.value_type)
+        if pa.types.is_struct(kind):
+            return [path for child in kind for path in walk(f"{prefix}.{child.name}", child.type)]
+        return [prefix]
+
+    return [path for column in SCHEMA for path in walk(column.name, column.type)]
+
+
+def _features() -> dict[str, Any]:
+    """The columns as `datasets.Features` writes them, so that images are decoded without being asked for."""
+
+    def feature(kind: pa.DataType) -> Any:
+        if pa.types.is_list(kind):
+            return {"feature": feature(kind.value_type), "_type": "List"}
+        if pa.types.is_struct(kind):
+            return {child.name: feature(child.type) for child in kind}
+        return {"dtype": {"double": "float64", "float": "float32"}.get(str(kind), str(kind)), "_type": "Value"}
+
+    features = {column.name: feature(column.type) for column in SCHEMA}
+    features["images"] = {"feature": {"_type": "Image"}, "_type": "List"}
+    return features

@@ -1,0 +1,1 @@
+"""HATCH training: shards -> patch alignment, supervised and action-then-answer training of Qwen-VL models."""

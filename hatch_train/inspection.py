@@ -1,0 +1,182 @@
+"""What a recipe would do, before it does it: plan, sizes, memory, one sample as the model sees it; and what it did."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+
+from hatch_data.settings import to_yaml
+from hatch_train.data import Plan, Shards
+from hatch_train.errors import TrainingError
+from hatch_train.loop import learnable_texts
+from hatch_train.model import KNOWN_SIZES, Processor, count_parameters, load_processor
+from hatch_train.recipe import ModelSettings, Recipe
+from hatch_train.stages import kinds
+from hatch_train.stages.base import Stage
+from hatch_train.stages.supervised import IMAGE_TOKEN, Supervised
+
+#: fp32 weight, gradient and the two moments of Adam; a frozen parameter is a weight alone.
+BYTES_TRAINED, BYTES_FROZEN = 16, 4
+
+
+def outlook(recipe: Recipe) -> dict[str, Any]:
+    """Plan, steps and memory of each stage. Needs the shards, but no weights, network or GPU."""
+    parameters = count_parameters(recipe.model)
+    processor, exact = _processor(recipe)
+    stages = {}
+    for name, settings in recipe.stages.items():
+        stage = kinds()[settings.kind](name, settings, recipe, processor)
+        plan = _plan(stage)
+        packs = plan.epoch(0)
+        trained = sum(count for part, count in parameters.items() if stage.trains(part))
+        seen = settings.steps * settings.accumulate
+        stages[name] = {
+            "kind": settings.kind,
+            "items": len(plan.items),
+            "dropped": len(plan.dropped),
+            "packs per epoch": len(packs),
+            "pack fill": round(plan.fill(packs), 3),
+            "steps": settings.steps,
+            "epochs": round(seen / max(len(packs), 1), 2),
+            "tokens per step": round(float(plan.tokens.sum()) / max(len(packs), 1) * settings.accumulate),
+            "parameters trained": trained,
+            "parameters frozen": sum(parameters.values()) - trained,
+            "memory before activations GB": round(_state_bytes(parameters, trained) / 1e9, 2),
+        }
+    return {"model": recipe.model.name, "exact lengths": exact, "parameters": parameters, "stages": stages}
+
+
+def outlook_text(recipe: Recipe, found: dict[str, Any]) -> str:
+    lines = [to_yaml(recipe), f"{found['model']}: {_count(sum(found['parameters'].values()))} parameters"]
+    for name, facts in found["stages"].items():
+        lines += ["", f"stage {name}", *_rows({k: _count(v) if k.startswith("param") else v for k, v in facts.items()})]
+    lines += ["", "Memory is 16 bytes a trained and 4 a frozen parameter; activations come on top: lower max_pixels,"]
+    lines += ["tokens or pairs, or set model.gradient_checkpointing, where they do not fit."]
+    if not found["exact lengths"]:
+        lines.append("Text lengths are estimated, since a dry run does not download the tokenizer.")
+    return "\n".join(lines)
+
+
+def check(recipe: Recipe) -> dict[str, Any]:
+    """Counts, sizes, one sample with its label mask, memory."""
+    processor, exact = _processor(recipe)
+    rows: dict[str, dict[str, int]] = {}
+    for split in ("train", "validation", "test"):
+        shards = Shards(recipe.data.shards, split, ("task",))
+        rows[split] = dict(Counter(row["task"] for row in shards.rows))
+    found: dict[str, Any] = {"rows": rows, "exact lengths": exact, "sizes": {}, "sample": None}
+    for name, settings in recipe.stages.items():
+        stage = kinds()[settings.kind](name, settings, recipe, processor)
+        plan = _plan(stage)
+        found["sizes"][name] = {
+            "items": len(plan.items),
+            "dropped": plan.dropped,
+            "tokens": _histogram(plan.tokens),
+            "patches": _histogram(plan.patches),
+        }
+        if isinstance(stage, Supervised) and found["sample"] is None:
+            found["sample"] = _sample(stage, plan)
+    return found | {"outlook": outlook(recipe)}
+
+
+def check_text(found: dict[str, Any]) -> str:
+    lines = ["rows"]
+    for split, tasks in found["rows"].items():
+        lines.append(f"  {split:12} {sum(tasks.values()):7}  {', '.join(f'{t} {n}' for t, n in sorted(tasks.items()))}")
+    for name, sizes in found["sizes"].items():
+        lines += ["", f"stage {name}: {sizes['items']} items, {len(sizes['dropped'])} too long for a pack"]
+        lines += [f"  too long: {', '.join(sizes['dropped'][:5])} ..."] if sizes["dropped"] else []
+        for what in ("tokens", "patches"):
+            lines.append(f"  {what}")
+            most = max((count for _, _, count in sizes[what]), default=1)
+            lines += [f"    {low:7}-{high:<7} {count:6} {'#' * round(40 * count / most)}" for low, high, count in sizes[what]]
+    if found["sample"]:
+        sample = found["sample"]
+        lines += ["", f"sample {sample['id']}: {sample['tokens']} tokens, {sample['supervised']} of them supervised"]
+        lines += ["--- read", sample["read"], "--- learnt", sample["learnt"], "---"]
+    lines.append("")
+    for name, facts in found["outlook"]["stages"].items():
+        lines.append(f"stage {name}: {facts['memory before activations GB']} GB before activations")
+    return "\n".join(lines)
+
+
+def report_text(report: dict[str, Any]) -> str:
+    """A small table of what each stage changed on the held-out split."""
+    lines = []
+    for name, stage in report["stages"].items():
+        before, after = stage["before"], stage["after"]
+        lines += [f"{name}: {stage['steps']} steps in {stage.get('seconds', 0):.0f} s, {stage['items']} items"]
+        if stage["dropped"]:
+            lines.append(f"  {len(stage['dropped'])} items too long for a pack: {', '.join(stage['dropped'][:5])} ...")
+        if not after:
+            lines.append("  no held-out rows in these shards")
+            continue
+        baselines = after.get("baselines", {})
+        lines.append("".join(f"{c:>18}" for c in ("held out", "before", "after", *baselines)).replace(" ", " "))
+        for key, value in after.items():
+            if isinstance(value, float):
+                columns = [before.get(key), value, *(figures.get(key) for figures in baselines.values())]
+                lines.append(f"  {key:16}" + "".join(f"{_figure(key, v):>18}" for v in columns))
+        counted = next((f"{after[key]} {key}" for key in ("pairs", "samples") if key in after), "")
+        lines.append(f"  on {counted}" + (f", {after['replies']} replies" if "replies" in after else ""))
+    lines.append(f"held out by {' and '.join(sorted(set(report['split'])))}")
+    lines.append(f"model: {report['model']}")
+    return "\n".join(lines)
+
+
+def _figure(key: str, value: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.1%}" if any(word in key for word in ("recall", "right", "match")) else f"{value:.3f}"
+
+
+def _processor(recipe: Recipe) -> tuple[Processor, bool]:
+    """The recipe's processor; for a model known only by its hub id one with a tokenizer learnt on the spot, and
+    False: lengths are then estimates."""
+    if recipe.model.name in KNOWN_SIZES:
+        bounds = {"min_pixels": recipe.model.min_pixels, "max_pixels": recipe.model.max_pixels}
+        return load_processor(ModelSettings(name="tiny", **bounds), learnable_texts(recipe)), False
+    return load_processor(recipe.model, learnable_texts(recipe)), True
+
+
+def _plan(stage: Stage) -> Plan:
+    recipe = stage.recipe
+    shards = Shards(recipe.data.shards, "train", stage.small)
+    plan = Plan(shards, stage.items(shards), stage.caps, recipe.seed)
+    if not plan.items:
+        raise TrainingError(f"stage {stage.name}: nothing to train on in {', '.join(recipe.data.shards)}")
+    return plan
+
+
+def _sample(stage: Supervised, plan: Plan) -> dict[str, Any]:
+    batch = stage.batch(plan.shards, plan.items[:1], 0)
+    ids, supervised = batch.pack.ids[0], batch.pack.supervised[0]
+    decode = stage.processor.tokenizer.decode
+    read = decode(ids[~supervised])
+    for grid in batch.pack.grids:
+        count = int(grid.prod()) // stage.processor.merge**2
+        read = read.replace(IMAGE_TOKEN * count, f"[{count} image tokens]", 1)
+    facts = {"id": batch.ids[0], "tokens": len(ids), "supervised": int(supervised.sum())}
+    return facts | {"read": read, "learnt": decode(ids[supervised])}
+
+
+def _histogram(values: np.ndarray) -> list[tuple[int, int, int]]:
+    """(lowest, highest, count) of up to ten bins."""
+    low, high = int(values.min()), int(values.max())
+    edges = np.unique(np.linspace(low, high + 1, 11).astype(int))
+    counts = np.histogram(values, edges)[0]
+    return [(int(a), int(b) - 1, int(n)) for a, b, n in zip(edges, edges[1:], counts, strict=False)]
+
+
+def _state_bytes(parameters: dict[str, int], trained: int) -> int:
+    return BYTES_TRAINED * trained + BYTES_FROZEN * (sum(parameters.values()) - trained)
+
+
+def _rows(facts: dict[str, Any]) -> list[str]:
+    return [f"  {key:30} {value}" for key, value in facts.items()]
+
+
+def _count(number: int) -> str:
+    return f"{number / 1e9:.2f} billion" if number >= 1e9 else f"{number / 1e6:.2f} million"

@@ -1,0 +1,151 @@
+"""What to train: typed settings from YAML, flags and `--set a.b=c`.
+
+A recipe names a model, shard folders and stages. Stages run in the order in which they are written; each has a name,
+a `kind` (the name, if left out) and the settings of that kind, which live beside the stage's code.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, SerializeAsAny, field_validator
+
+from hatch_data.errors import SettingsError
+from hatch_data.settings import Settings, load, resolve, validate
+
+Positive = Annotated[int, Field(gt=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class TinySettings(Settings):
+    """Sizes of the small random Qwen2.5-VL that `model.name: tiny` makes."""
+
+    vision_width: Positive = 96
+    vision_depth: Positive = 4
+    vision_heads: Positive = 4
+    vision_mlp: Positive = 256
+    text_width: Positive = 128
+    text_depth: Positive = 4
+    text_heads: Positive = 4
+    text_kv_heads: Positive = 2
+    text_mlp: Positive = 384
+    vocabulary: Positive = 1024
+
+
+class ModelSettings(Settings):
+    """`name` is `tiny`, the id of a model on the Hugging Face hub, or a folder that `save_pretrained` wrote.
+
+    `max_pixels` and `min_pixels` bound the area of a resized image and so its number of tokens: the main lever on
+    memory. `saved_dtype` is that of the exported weights; training keeps fp32 masters.
+    """
+
+    name: str = "tiny"
+    min_pixels: Positive = 56 * 56
+    max_pixels: Positive = 1280 * 28 * 28
+    attention: Literal["sdpa", "eager", "flash_attention_2"] = "sdpa"
+    gradient_checkpointing: bool = False
+    saved_dtype: Literal["float32", "bfloat16"] = "float32"
+    tiny: TinySettings = TinySettings()
+
+
+class AugmentSettings(Settings):
+    """Exposure and colour drawn for each image on its own: without it colour alone solves the matching.
+
+    Each number is the half width of a uniform distribution, of the logarithm of: all channels together, each
+    channel, and the exponent of the tone curve.
+    """
+
+    exposure: Annotated[float, Field(ge=0)] = 0.4
+    colour: Annotated[float, Field(ge=0)] = 0.2
+    gamma: Annotated[float, Field(ge=0)] = 0.3
+
+
+class DataSettings(Settings):
+    """`shards` are folders that hatch-data wrote; `image_cache_mb` bounds the decoded images each worker keeps."""
+
+    shards: list[str] = []
+    workers: Annotated[int, Field(ge=0)] = 2
+    image_cache_mb: Annotated[int, Field(ge=0)] = 256
+    augment: AugmentSettings | None = None
+
+
+class StageSettings(Settings):
+    """What every stage has. A step is `accumulate` packs; `warmup` is a share of the steps; the learning rate then
+    falls along a cosine to `final_rate` of its peak. `validation` held-out samples are evaluated before and after."""
+
+    kind: str
+    steps: Positive
+    accumulate: Positive = 1
+    learning_rate: Annotated[float, Field(gt=0)]
+    warmup: Share = 0.05
+    final_rate: Share = 0.0
+    weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    betas: tuple[float, float] = (0.9, 0.95)
+    clip: Annotated[float, Field(gt=0)] = 1.0
+    validation: Annotated[int, Field(ge=0)] = 200
+
+
+class CheckpointSettings(Settings):
+    """A checkpoint every so many steps and at the end of each stage; the newest `keep` stay."""
+
+    every: Positive = 200
+    keep: Positive = 2
+
+
+class Recipe(Settings):
+    """A whole run."""
+
+    output: str
+    seed: int = 0
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    model: ModelSettings = ModelSettings()
+    data: DataSettings = DataSettings()
+    stages: dict[str, SerializeAsAny[StageSettings]]
+    checkpoint: CheckpointSettings = CheckpointSettings()
+
+    @field_validator("stages", mode="before")
+    @classmethod
+    def _by_kind(cls, stages: Any) -> dict[str, StageSettings]:
+        from hatch_train.stages import kinds
+
+        if not isinstance(stages, dict) or not stages:
+            raise SettingsError("recipe: 'stages' must name at least one stage, as in stages: {supervised: {...}}")
+        typed = {}
+        for name, tree in stages.items():
+            if isinstance(tree, StageSettings):
+                typed[name] = tree
+                continue
+            if not isinstance(tree, dict):
+                raise SettingsError(f"recipe: stage '{name}' must be a group of settings, not {tree!r}")
+            kind = tree.get("kind", name)
+            if kind not in kinds():
+                raise SettingsError(f"recipe: stage '{name}' is of unknown kind '{kind}'; known: {', '.join(kinds())}")
+            typed[name] = validate(kinds()[kind].Settings, {**tree, "kind": kind}, f"recipe: stage '{name}'")
+        return typed
+
+
+def read(name: str | Path, overrides: tuple[str, ...] = ()) -> Recipe:
+    """The recipe by path, or by name among those that travel with the package, with `--set` overrides."""
+    return load(Recipe, resolve(name), overrides)
+
+
+#: What may differ between a run and its continuation: it does not change what is computed.
+FREE_KEYS = ("output", "data.workers", "data.image_cache_mb", "checkpoint")
+
+
+def first_difference(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> str | None:
+    """The first key in which two recipe trees differ, as `key is A there, B here`; free keys do not count."""
+    for key in [*new, *(k for k in old if k not in new)]:
+        path = f"{prefix}{key}"
+        mine, theirs = new.get(key), old.get(key)
+        if path in FREE_KEYS or mine == theirs:
+            continue
+        if isinstance(mine, dict) and isinstance(theirs, dict):
+            if (found := first_difference(theirs, mine, f"{path}.")) is not None:
+                return found
+            continue
+        return f"{path} is {theirs!r} there, {mine!r} here"
+    if list(old) != list(new) and prefix == "stages.":
+        return f"the stages come in the order {', '.join(old)} there, {', '.join(new)} here"
+    return None

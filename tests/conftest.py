@@ -1,0 +1,17 @@
+"""Fixtures that every test may use."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder with real scans and Qwen's tokenizer; tests that need it are skipped where it is absent."""
+    path = Path(os.environ.get("HATCH_SHARED", Path(__file__).parents[2] / "shared"))
+    if not path.is_dir():
+        pytest.skip(f"needs the shared scans and tokenizer; set HATCH_SHARED (looked in {path})")
+    return path.resolve()
