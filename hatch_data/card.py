@@ -22,8 +22,8 @@ def dataset_card(manifest: dict[str, Any]) -> str:
         "# Multi-image spatial reasoning data",
         "",
         f"{sum(rows.values())} samples of {len(scenes)} scan(s), made by hatch-spatial "
-        f"{manifest['plan']['version']} with seed {manifest['plan']['recipe']['seed']}. Each row holds its images, poses, "
-        "intrinsics, per-patch correspondence maps, action strings, a question and its answer.",
+        f"{manifest['plan']['version']} with seed {manifest['plan']['recipe']['seed']}. Each row holds its images, "
+        "poses, intrinsics, per-patch correspondence maps, action strings, a question and its answer.",
         "",
         "```python",
         'datasets.load_dataset("parquet", data_dir="THIS_FOLDER")',

@@ -71,5 +71,35 @@ def build(
     sys.exit(1 if any(scene["failure"] for scene in manifest["scenes"].values()) else 0)
 
 
+@main.command()
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.option("--scenes", "-s", multiple=True, help="The scans it was built from: compare with them too, bit for bit.")
+@click.option("--layout", help="Layout of the scans, where it is not to be detected.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def verify(folder: Path, scenes: tuple[str, ...], layout: str | None, as_json: bool) -> None:
+    """Derive again what the rows of a build claim, and list where they disagree."""
+    from hatch_data import verify as verification
+
+    report = verification.verify(folder, scenes, layout)
+    click.echo(json.dumps(report.to_json(), indent=2) if as_json else report.to_text())
+    sys.exit(0 if report.agrees else 1)
+
+
+@main.command()
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.option("--rows", type=click.IntRange(1), metavar="N", help="How many rows to show.  [default: 12]")
+@click.option("--id", "row_id", metavar="ID", help="Show the row with this id, or with an id that begins so.")
+@click.option("--out", "-o", type=click.Path(path_type=Path), help="Folder for the pictures.  [default: DIR-preview]")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def inspect(folder: Path, rows: int | None, row_id: str | None, out: Path | None, as_json: bool) -> None:
+    """Show rows of a build: a picture of each, one HTML page, and a table of counts."""
+    if rows is not None and row_id is not None:
+        raise click.UsageError("--rows and --id exclude each other")
+    from hatch_data.preview.inspect import inspect as inspect_folder
+
+    shown = inspect_folder(folder, out, rows or 12, row_id)
+    click.echo(json.dumps(shown.as_json(), indent=2) if as_json else shown.as_text())
+
+
 if __name__ == "__main__":
     main()

@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from hatch_data.geometry import inverse
 from hatch_data.patches import FLOW_CODE, FLOW_STEPS, UNDECIDED, FlowField, Grid, PatchMap, Visibility, from_samples
 from hatch_data.views import View, limits
-_INT16_MAX=32767
 
 VISIBLE, OCCLUDED, OUT_OF_VIEW, NO_DEPTH, DEPTH_EDGE = (int(code) for code in Visibility)
 #: Cells of the stored flow field: with 96 x 128 a map at another grid stays within 0.02 of one built there.
@@ -30,6 +29,8 @@ STRIDE_PX = 3
 GOLDEN = (5**0.5 - 1) / 2
 #: Keeps a position just short of the far border, scaled in float32, below the number of patches.
 _ROUND_DOWN = np.float32(1 - 2**-22)
+#: Deeper than any raster says, in its units.
+_FAR = np.int32(2**30)
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Correspondence:
 def correspond(
     source: View, target: View, source_grid: Grid, target_grid: Grid, stride_px: int = STRIDE_PX
 ) -> Correspondence:
-    """Find the patches of `source` in `target`. `stride_px` is the distance of samples on the source's raster."""
+    """Find the patches of `source` in `target`, from one sample in each square of `stride_px` pixels of the source."""
     ray, shift = _target_from_source(source, target)
     scene = (
         source.raster,
@@ -54,8 +55,9 @@ def correspond(
         shift,
         limits(target.tolerance),
     )
-    samples = _sample_patches(*scene, stride_px, *source_grid, *target_grid)
-    return Correspondence(from_samples(*samples, source_grid, target_grid), FlowField(_sample_flow(*scene, *FLOW_GRID)))
+    source_patch, target_patch, count, outcomes = _sample_patches(*scene, stride_px, *source_grid, *target_grid)
+    found = from_samples(source_patch, target_patch, count, outcomes, source_grid, target_grid)
+    return Correspondence(found, FlowField(_sample_flow(*scene, *FLOW_GRID)))
 
 
 def _target_from_source(source: View, target: View) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -68,13 +70,14 @@ def _target_from_source(source: View, target: View) -> tuple[NDArray[np.float32]
     return ray.astype(np.float32), (k_target @ target_from_source[:3, 3]).astype(np.float32)
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, inline="always", error_model="numpy")
 def _unmatched(z, column, row, raster, unit, bounds):
     """The outcome of a point at depth z over a pixel whose own depth does not agree with it.
 
     Within one pixel a grazing surface may rise by more than the tolerance: z between the least and the greatest depth
     of the neighbourhood, edges left out, is on that surface. Beside an edge the point may belong to either side.
-    A point behind what is measured is occluded; one in front contradicts the measurement.
+    A point behind what is measured is occluded; one in front contradicts the measurement. (Inlined: numba counts
+    references to arrays at every call.)
     """
     here = raster[row, column]
     if here == 0:
@@ -83,13 +86,13 @@ def _unmatched(z, column, row, raster, unit, bounds):
     units = np.float32(1.0) / unit
     at, lowest, highest = z * units, (z - tolerance) * units, (z + tolerance) * units
     bottom, right = raster.shape[0] - 1, raster.shape[1] - 1
-    least, greatest = np.int32(_INT16_MAX), np.int32(0)
+    least, greatest = _FAR, np.int32(0)
     agrees = False
     for r in (row - (row > 0), row, row + (row < bottom)):
         for c in (column - (column > 0), column, column + (column < right)):
             there = np.int32(raster[np.uint32(r), np.uint32(c)])
             agrees |= (there != 0) & (lowest <= abs(there)) & (abs(there) <= highest)
-            least = min(least, there if there > 0 else np.int32(_INT16_MAX))
+            least = min(least, there if there > 0 else _FAR)
             greatest = max(greatest, there)
     if agrees or (here > 0 and least <= at <= greatest):
         return VISIBLE
@@ -117,7 +120,7 @@ def _project_line(depth, unit, columns, rows, ray, shift, target_size, x, y, z):
         z[k] = pz
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@numba.njit(cache=True, nogil=True, inline="always", error_model="numpy")
 def _outcome(raw, x, y, z, target, target_unit, bounds):
     """The outcome of one projected sample of raw depth `raw`."""
     if raw <= 0:
@@ -126,7 +129,7 @@ def _outcome(raw, x, y, z, target, target_unit, bounds):
         return OUT_OF_VIEW
     column, row = np.uint32(x), np.uint32(y)
     there = np.float32(abs(np.int32(target[row, column]))) * target_unit
-    if abs(there - z) <= max(bounds[0], bounds[1] * z, bounds[2] * z * z):
+    if abs(there - z) <= max(bounds[0], bounds[1] * z, bounds[2] * z * z) and there > 0:
         return VISIBLE
     return _unmatched(z, np.int64(column), np.int64(row), target, target_unit, bounds)
 

@@ -73,21 +73,33 @@ def _lattice(height: int, width: int, stride_px: int) -> tuple[NDArray, NDArray]
 def _compare(z: NDArray, pixel: NDArray, target: View) -> NDArray:
     """The outcome of points at depth z (n,) over target pixels (n, 2).
 
-    A point that agrees with the depth of the pixel or of one of its eight neighbours, or lies between the least and
-    the greatest of them (edges left out: a grazing surface), is visible. Else one behind what is measured, at an edge
-    behind both of its sides, is occluded; one in front, or over no depth, is not decided.
+    Visible where the pixel's depth agrees. Where another depth is measured its neighbours are asked; where none is,
+    nothing is decided.
+    """
+    here = target.raster[pixel[:, 1], pixel[:, 0]] * target.metres_per_unit
+    agrees = (here != 0) & (np.abs(np.abs(here) - z) <= target.tolerance.at(z))
+    outcome = np.where(agrees, Visibility.VISIBLE, UNDECIDED)
+    unmatched = np.flatnonzero((here != 0) & ~agrees)
+    outcome[unmatched] = _compare_around(z[unmatched], pixel[unmatched], target)
+    return outcome
+
+
+def _compare_around(z: NDArray, pixel: NDArray, target: View) -> NDArray:
+    """The outcome of points whose pixel has another depth.
+
+    A point that agrees with one of the eight neighbours, or lies between the least and the greatest of them (edges
+    left out: a grazing surface), is visible. Else one behind what is measured, at an edge behind both of its sides, is
+    occluded; one in front contradicts the measurement and is not decided.
     """
     depth = np.pad(target.raster, 1) * target.metres_per_unit
     rows, columns = pixel[:, 1, None] + np.repeat([0, 1, 2], 3), pixel[:, 0, None] + np.tile([0, 1, 2], 3)
     around = depth[rows, columns]
-    here = around[:, 4]
-    surface = around > 0
-    agrees = ((around != 0) & (np.abs(np.abs(around) - z[:, None]) <= target.tolerance.at(z)[:, None])).any(axis=1)
+    here, surface, z = around[:, 4], around > 0, z[:, None]
     least, greatest = np.where(surface, around, np.inf).min(axis=1), np.where(surface, around, 0).max(axis=1)
-    visible = (here != 0) & (agrees | ((here > 0) & (least <= z) & (z <= greatest)))
-    front = np.where(here > 0, here, np.maximum(-here, greatest))
-    hidden = (here != 0) & (z > front)
-    return np.where(visible, Visibility.VISIBLE, np.where(hidden, Visibility.OCCLUDED, UNDECIDED))
+    agrees = ((around != 0) & (np.abs(np.abs(around) - z) <= target.tolerance.at(z))).any(axis=1)
+    between = (here > 0) & (least <= z[:, 0]) & (z[:, 0] <= greatest)
+    behind = z[:, 0] > np.where(here > 0, here, np.maximum(-here, greatest))
+    return np.where(agrees | between, Visibility.VISIBLE, np.where(behind, Visibility.OCCLUDED, UNDECIDED))
 
 
 def _patch(x: NDArray, y: NDArray, size: tuple[int, ...], grid: Grid) -> NDArray:

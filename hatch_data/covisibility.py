@@ -22,6 +22,7 @@ from hatch_data.views import View, limits
 POINT_ROWS, POINT_COLUMNS = 15, 20
 #: Blocks of the raster whose least and greatest depth stand for the surface behind them.
 BLOCK_ROWS, BLOCK_COLUMNS = 60, 80
+_NO_DEPTH = np.int32(2**30)
 #: Side of the voxels by which views find each other, metres.
 VOXEL_M = 0.5
 #: Neighbours kept per view and tenth of overlap: enough to choose from, and memory stays linear in views.
@@ -61,7 +62,7 @@ def summarise(view: View) -> Summary:
     rows = ((np.arange(POINT_ROWS) + 0.5) * height / POINT_ROWS).astype(np.int64)
     columns = ((np.arange(POINT_COLUMNS) + 0.5) * width / POINT_COLUMNS).astype(np.int64)
     v, u = np.meshgrid(rows, columns, indexing="ij")
-    z = view.raster[v, u] * view.metres_per_unit
+    z = view.raster[v, u].astype(np.float64) * view.metres_per_unit
     seen = z > 0
     points = view.camera.unproject(np.stack([u[seen], v[seen]], axis=-1), z[seen])
     world = points @ view.world_from_camera[:3, :3].T + view.world_from_camera[:3, 3]
@@ -140,23 +141,32 @@ def _keep_some(source: NDArray, target: NDArray, overlap: NDArray, least_overlap
 
 
 @numba.njit(cache=True, nogil=True)
+def _widen_range(line, least, greatest):
+    """Take one raster line into the range of each column. Kept apart because this loop runs in SIMD."""
+    for c in range(line.shape[0]):
+        depth = abs(np.int32(line[c]))
+        least[c] = min(least[c], depth if depth > 0 else _NO_DEPTH)
+        greatest[c] = max(greatest[c], depth)
+
+
+@numba.njit(cache=True, nogil=True)
 def _block_range(raster, rows, columns):
+    """Least and greatest depth of each of rows x columns blocks, in units; 0 where none is measured."""
     height, width = raster.shape
     least = np.zeros((rows, columns), np.float32)
     greatest = np.zeros((rows, columns), np.float32)
-    block_of_column = np.empty(width, np.int32)
-    for c in range(width):
-        block_of_column[c] = c * columns // width
-    for r in range(height):
-        row = r * rows // height
-        for c in range(width):
-            depth = abs(np.float32(raster[r, c]))
-            column = block_of_column[c]
-            if depth > 0:
-                if depth > greatest[row, column]:
-                    greatest[row, column] = depth
-                if least[row, column] == 0 or depth < least[row, column]:
-                    least[row, column] = depth
+    low, high = np.empty(width, np.int32), np.empty(width, np.int32)
+    for row in range(rows):
+        low[:], high[:] = _NO_DEPTH, 0
+        first = row * height // rows
+        for r in range(first, max((row + 1) * height // rows, first + 1)):
+            _widen_range(raster[r], low, high)
+        for column in range(columns):
+            start = column * width // columns
+            end = max((column + 1) * width // columns, start + 1)
+            nearest, farthest = low[start:end].min(), high[start:end].max()
+            if farthest > 0:
+                least[row, column], greatest[row, column] = nearest, farthest
     return least, greatest
 
 

@@ -44,7 +44,7 @@ class Camera:
             v = self.fy * points[..., 1] / z + self.cy
         return np.stack([u, v], axis=-1), z
 
-    def unproject(self, pixels: Array, depth: Array) -> Array:
+    def unproject(self, pixels: NDArray, depth: NDArray) -> Array:
         """Pixels (..., 2) and planar depth (...) in metres -> points (..., 3) in the camera frame."""
         pixels = np.asarray(pixels, dtype=np.float64)
         x = (pixels[..., 0] - self.cx) / self.fx
@@ -98,8 +98,13 @@ def horizontal_axes(up: Array) -> tuple[Array, Array]:
     """Two unit vectors (e1, e2) with e1 x e2 = up: the reference against which headings are measured."""
     up = unit(up)
     least = np.eye(3)[int(np.argmin(np.abs(up)))]
-    e1 = unit(np.cross(least, up))
-    return e1, np.cross(up, e1)
+    e1 = unit(cross(least, up))
+    return e1, cross(up, e1)
+
+
+def cross(a: Array, b: Array) -> Array:
+    """a x b of two vectors (3,): `np.cross` takes ten times as long over vectors this short."""
+    return np.array([a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]])
 
 
 #: An optical axis closer to the vertical than this (sine of the angle) has no heading of its own.
@@ -127,8 +132,8 @@ def heading_pitch_roll(world_from_camera: Array, up: Array) -> tuple[float, floa
         heading = np.arctan2(level @ e2, level @ e1)
         return float(np.degrees(heading)), float(np.copysign(90.0, sine)), 0.0
     heading = np.arctan2(level @ e2, level @ e1)
-    level_right = np.cross(level / cosine, up)
-    level_up = np.cross(level_right, forward)
+    level_right = cross(level / cosine, up)
+    level_up = cross(level_right, forward)
     roll = np.arctan2(right @ level_up, right @ level_right)
     return float(np.degrees(heading)), pitch, float(np.degrees(roll))
 
@@ -139,9 +144,9 @@ def rotation_from_heading_pitch_roll(heading: float, pitch: float, roll: float, 
     e1, e2 = horizontal_axes(up)
     h, p, r = np.radians([heading, pitch, roll])
     level_forward = np.cos(h) * e1 + np.sin(h) * e2
-    level_right = np.cross(level_forward, up)
+    level_right = cross(level_forward, up)
     forward = np.cos(p) * level_forward + np.sin(p) * up
-    level_up = np.cross(level_right, forward)
+    level_up = cross(level_right, forward)
     right = np.cos(r) * level_right + np.sin(r) * level_up
     image_up = np.cos(r) * level_up - np.sin(r) * level_right
     return np.stack([right, -image_up, forward], axis=1)

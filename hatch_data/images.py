@@ -54,21 +54,23 @@ def stored_camera(camera: Camera, settings: ImageSettings) -> Camera:
 
 
 def _draw(image: Image.Image, marker: Marker) -> None:
-    """A box with a dark rim, so that it shows on any ground, and its label beside it."""
+    """A box around the marked place, rimmed black outside and white inside so that it shows on any ground, also one of
+    its own colour, and its label beside it. All of it stays inside the image."""
     width, height = image.size
-    left, top, right, bottom = (round(v * s) for v, s in zip(marker.box, (width, height) * 2, strict=True))
     line = max(2, round(max(width, height) / 220))
+    rim = line + 2
+    left, top, right, bottom = (round(v * s) for v, s in zip(marker.box, (width, height) * 2, strict=True))
+    left, top = max(left - rim, 0), max(top - rim, 0)
+    right, bottom = min(right + rim, width - 1), min(bottom + rim, height - 1)
     draw = ImageDraw.Draw(image)
-    draw.rectangle((left - line, top - line, right + line, bottom + line), outline="black", width=1)
-    draw.rectangle(
-        (left - line + 1, top - line + 1, right + line - 1, bottom + line - 1), outline=marker.color, width=line
-    )
+    for inset, color, thick in ((0, "black", 1), (1, marker.color, line), (1 + line, "white", 1)):
+        draw.rectangle((left + inset, top + inset, right - inset, bottom - inset), outline=color, width=thick)
     if marker.label:
-        font = ImageFont.load_default(size=max(11, round(height / 24)))
+        font = ImageFont.load_default(size=max(13, round(height / 20)))
         x0, y0, x1, y1 = draw.textbbox((0, 0), marker.label, font=font)
-        text_width, text_height = x1 - x0 + 6, y1 - y0 + 6
-        x = min(max(left - line, 0), width - text_width)
-        y = top - line - text_height
-        y = y if y >= 0 else min(bottom + line, height - text_height)
-        draw.rectangle((x, y, x + text_width, y + text_height), fill=marker.color)
-        draw.text((x + 3 - x0, y + 3 - y0), marker.label, fill="white", font=font)
+        text_width, text_height = round(x1 - x0) + 8, round(y1 - y0) + 8
+        x = min(left, width - text_width)
+        y = top - text_height if top >= text_height else bottom
+        y = min(y, height - text_height)
+        draw.rectangle((x, y, x + text_width - 1, y + text_height - 1), fill=marker.color, outline="black")
+        draw.text((x + 4 - x0, y + 4 - y0), marker.label, fill="white", font=font)

@@ -41,19 +41,21 @@ def wrap_degrees(angle: float) -> float:
     return angle - 360.0 * ceil((angle - 180.0) / 360.0)
 
 
+def stance(world_from_camera: Array, up: Array) -> Motion:
+    """The motion that leads to a pose from the world's origin, level, with heading 0 (`geometry.horizontal_axes`)."""
+    heading, pitch, roll = heading_pitch_roll(world_from_camera, up)
+    forward, left, upward = (_levelled_axes(0.0, up) @ world_from_camera[:3, 3]).tolist()
+    return Motion(forward, left, upward, heading, pitch, roll)
+
+
 def motion_between(world_from_i: Array, world_from_j: Array, up: Array) -> Motion:
     """The motion that leads from pose i to pose j, (4, 4) each, against the unit vector `up` (3,)."""
-    heading_i, pitch_i, roll_i = heading_pitch_roll(world_from_i, up)
-    heading_j, pitch_j, roll_j = heading_pitch_roll(world_from_j, up)
-    forward, left, upward = _levelled_axes(heading_i, up) @ (world_from_j[:3, 3] - world_from_i[:3, 3])
-    return Motion(
-        float(forward),
-        float(left),
-        float(upward),
-        wrap_degrees(heading_j - heading_i),
-        pitch_j - pitch_i,
-        wrap_degrees(roll_j - roll_i),
-    )
+    return between(stance(world_from_i, up), stance(world_from_j, up))
+
+
+def between(stance_i: Motion, stance_j: Motion) -> Motion:
+    """The motion that leads from one stance to another: for many pairs of few poses."""
+    return compose(invert(stance_i), stance_j)
 
 
 def apply(world_from_i: Array, motion: Motion, up: Array) -> Array:

@@ -135,7 +135,7 @@ class PatchMap:
 
 def symmetric(x_to_y: PatchMap, y_to_x: PatchMap) -> NDArray[np.float32]:
     """(patches of X, patches of Y): the paper's S = (M[X->Y] + M[Y->X]^T) / 2, values in [0, 1]."""
-    return (x_to_y.over_all_pixels() + y_to_x.over_all_pixels().T) / 2
+    return (x_to_y.over_all_pixels() + y_to_x.over_all_pixels().T) * np.float32(0.5)
 
 
 #: Each field cell is cut into this many pieces a side when its area is spread over patches.

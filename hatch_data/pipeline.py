@@ -23,10 +23,11 @@ from hatch_data.correspondence import correspond
 from hatch_data.covisibility import Summary, covisibility, summarise
 from hatch_data.errors import FrameError, HatchError, ScanError
 from hatch_data.images import StoredImage, stored_camera, stored_image
-from hatch_data.motion import motion_between
+from hatch_data.motion import between, stance
 from hatch_data.patches import token_grid
+from hatch_data.quality import blurred, color_quality
 from hatch_data.questions import Question, Rejection, ViewPair, family
-from hatch_data.recipe import DataRecipe
+from hatch_data.recipe import DataRecipe, FrameSettings
 from hatch_data.sampling import Pair, select_pairs, splits_by_time
 from hatch_data.scans import ScanRef
 from hatch_data.scene import Frame, Scene
@@ -130,7 +131,7 @@ def _write_scene(job: SceneJob, report: SceneReport, folder: Path) -> None:
 def _read_views(scene: Scene, recipe: DataRecipe) -> tuple[list[Frame], ViewStore, list[Summary]]:
     """Decode the depth of every frame once. What cannot be used is recorded in `scene.dropped`."""
     frames, views, summaries = [], ViewStore(), []
-    for frame in scene.frames[:: recipe.frames.every]:
+    for frame in _good_colors(scene, recipe.frames):
         try:
             view = prepare(frame)
         except FrameError as error:
@@ -145,6 +146,32 @@ def _read_views(scene: Scene, recipe: DataRecipe) -> tuple[list[Frame], ViewStor
     return frames, views, summaries
 
 
+def _good_colors(scene: Scene, settings: FrameSettings) -> list[Frame]:
+    """Every n-th frame, less those whose colour is not good enough. Colour is decoded only where a setting asks."""
+    frames = scene.frames[:: settings.every]
+    if settings.least_sharpness is None and settings.least_brightness is None and settings.greatest_clipped is None:
+        return frames
+    read, qualities = [], []
+    for frame in frames:
+        try:
+            qualities.append(color_quality(frame.read_color(), frame.id))
+            read.append(frame)
+        except FrameError as error:
+            scene.drop(error.reason, frame.id)
+    blurs = blurred(np.array([q.sharpness for q in qualities]), settings.least_sharpness or 0.0)
+    good = []
+    for frame, quality, blur in zip(read, qualities, blurs, strict=True):
+        if blur:
+            scene.drop("blurred", frame.id)
+        elif settings.least_brightness is not None and quality.brightness < settings.least_brightness:
+            scene.drop("too_dark", frame.id)
+        elif settings.greatest_clipped is not None and quality.clipped > settings.greatest_clipped:
+            scene.drop("clipped", frame.id)
+        else:
+            good.append(frame)
+    return good
+
+
 class RowMaker:
     """Turns pairs of views of one scene into rows, the families of questions kept in the balance of the recipe."""
 
@@ -153,6 +180,7 @@ class RowMaker:
         self.asked: Counter[str] = Counter()
         self.rejected: Counter[str] = Counter()
         self._weights = {name: weight for name, weight in recipe.questions.items() if weight > 0}
+        self._stances = [stance(frame.world_from_camera, scene.up) for frame in frames]
         self._digest = recipe.digest
 
     def row(self, pair: Pair) -> Row | None:
@@ -165,7 +193,7 @@ class RowMaker:
         grids = [token_grid(c.height, c.width, grid.token_px, grid.min_pixels, grid.max_pixels) for c in cameras]
         there = correspond(first, second, grids[0], grids[1], grid.stride_px)
         back = correspond(second, first, grids[1], grids[0], grid.stride_px)
-        motion = motion_between(first.world_from_camera, second.world_from_camera, self.scene.up)
+        motion = between(self._stances[pair.first], self._stances[pair.second])
         actions = encode(motion, self.recipe.actions)
         rng = np.random.default_rng([self.recipe.seed, _stable_number(self.scene.id), *indices])
         asked = self._ask(ViewPair(there, back, motion, to_text(actions)), rng)

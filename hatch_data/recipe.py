@@ -17,6 +17,13 @@ class FrameSettings(Settings):
 
     every: int = Field(1, ge=1, description="take every n-th frame")
     least_valid_depth: float = Field(0.3, ge=0, le=1, description="share of the image with measured depth")
+    least_sharpness: float | None = Field(
+        None, gt=0, le=1, description="share of the median sharpness of the frames around; decodes all colour"
+    )
+    least_brightness: float | None = Field(None, ge=0, le=1, description="mean grey level; decodes all colour")
+    greatest_clipped: float | None = Field(
+        None, ge=0, le=1, description="share of black and white pixels; decodes all colour"
+    )
 
 
 class PairSettings(Settings):

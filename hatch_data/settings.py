@@ -6,6 +6,7 @@ Both packages describe their recipes as subclasses of `Settings`; an unknown key
 from __future__ import annotations
 
 import difflib
+import sysconfig
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -43,9 +44,10 @@ def resolve(name: str | Path, folder: str = "") -> Path:
 
 
 def shipped_recipes() -> Path:
-    """The folder of recipes that comes with the installed package."""
-    installed = Path(__file__).parents[1] / "hatch_recipes"
-    return installed if installed.is_dir() else Path(__file__).parents[1] / "recipes"
+    """The folder of recipes: beside the package in a checkout, else where the wheel put it."""
+    checkout = Path(__file__).parents[1] / "recipes"
+    installed = Path(sysconfig.get_path("data")) / "share" / "hatch-spatial" / "recipes"
+    return checkout if checkout.is_dir() else installed
 
 
 def load(kind: type[S], path: Path | None, overrides: tuple[str, ...] | list[str] = ()) -> S:

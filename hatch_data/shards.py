@@ -241,11 +241,18 @@ def _matches_array(per_row: list[list[Match]]) -> pa.Array:
         "valid": lists("valid", [m.valid for m in maps]),
         "visibility": lists("visibility", [m.visibility for m in maps]),
         "flow_size": lists("flow_size", [np.array(m.flow.values.shape[:2]) for m in matches]),
-        "flow": pa.array([m.flow.to_bytes() for m in matches], pa.binary()),
+        "flow": _binary_array([m.flow.values for m in matches]),
     }
     values = pa.StructArray.from_arrays([fields[f.name] for f in struct], fields=list(struct))
     offsets = np.concatenate([[0], np.cumsum([len(row) for row in per_row])]).astype(np.int32)
     return pa.ListArray.from_arrays(offsets, values)
+
+
+def _binary_array(parts: list[np.ndarray]) -> pa.Array:
+    """uint16 arrays as one binary column, little-endian, copied once."""
+    offsets = np.concatenate([[0], np.cumsum([part.nbytes for part in parts])]).astype(np.int32)
+    data = np.concatenate([part.ravel() for part in parts]).astype("<u2", copy=False) if parts else np.empty(0, "<u2")
+    return pa.Array.from_buffers(pa.binary(), len(parts), [None, pa.py_buffer(offsets), pa.py_buffer(data)])
 
 
 def from_record(record: dict[str, Any]) -> Row:
@@ -302,7 +309,7 @@ def open_shard(path: Path) -> pq.ParquetFile:
     try:
         file = pq.ParquetFile(path)
     except (pa.ArrowException, OSError) as error:
-        raise ShardError(f"{path}: not a readable Parquet file ({error}); rebuild this folder") from None
+        raise ShardError(f"{path}: not a readable Parquet file ({_one_line(error)}); rebuild this folder") from None
     missing = [name for name in SCHEMA.names if name not in file.schema_arrow.names]
     if missing:
         raise ShardError(f"{path}: not a shard of this tool: column '{missing[0]}' is missing")
@@ -320,7 +327,9 @@ def read_rows(folder: Path, split: str | None = None, columns: list[str] | None 
             try:
                 table = file.read_row_group(group, columns=columns)
             except (pa.ArrowException, OSError) as error:
-                raise ShardError(f"{path}: row group {group} is damaged ({error}); rebuild this folder") from None
+                raise ShardError(
+                    f"{path}: row group {group} is damaged ({_one_line(error)}); rebuild this folder"
+                ) from None
             yield from table.to_pylist()
 
 
@@ -335,6 +344,10 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         ) from None
     except (OSError, ValueError) as error:
         raise ShardError(f"{file}: damaged ({error}); build again into another folder") from None
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
 
 
 def _leaf_columns() -> list[str]:

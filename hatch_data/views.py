@@ -24,6 +24,10 @@ EDGE_TOLERANCES = 2.0
 #: Raster pixels wanted along a default patch of 28 px of the colour image; a coarser depth image is refined.
 RASTER_PX_PER_PATCH = 12
 _INT16_MAX = 32767
+#: Units of the deepest pixel of a rescaled image: seen from the colour camera it may lie somewhat deeper.
+_FULL_SCALE = 30000
+#: Share of a triangle by which rounding may put a pixel beyond its side.
+_ON_SIDE = np.float32(1e-4)
 
 Limits = tuple[np.float32, np.float32, np.float32]
 
@@ -78,7 +82,8 @@ def prepare(frame: Frame) -> View:
     camera = color.resized(width, round(color.height * width / color.width))
     ray = camera.matrix @ sensor.color_from_depth[:3, :3] @ np.linalg.inv(sensor.camera.matrix)
     shift = camera.matrix @ sensor.color_from_depth[:3, 3]
-    raster = _carry_surface(marked, np.float32(unit), ray, shift, bounds, camera.height, camera.width)
+    scale = np.float32(unit), ray.astype(np.float32), shift.astype(np.float32)
+    raster = _carry_surface(marked, *scale, bounds, camera.height, camera.width)
     return View(raster, unit, camera, frame.world_from_camera, sensor.tolerance)
 
 
@@ -87,7 +92,7 @@ def _as_int16(values: NDArray, metres_per_unit: float) -> tuple[NDArray[np.int16
     greatest = float(values.max(initial=0))
     if values.dtype.kind in "ui" and greatest <= _INT16_MAX:
         return values.astype(np.int16), metres_per_unit
-    step = greatest / _INT16_MAX if greatest > 0 else 1.0
+    step = greatest / _FULL_SCALE if greatest > 0 else 1.0
     return np.rint(values / np.float32(step)).astype(np.int16), metres_per_unit * step
 
 
@@ -97,38 +102,38 @@ def _same_rays(depth: Camera, color: Camera) -> bool:
     return bool(np.abs(resized.matrix - depth.matrix).max() < 0.1)
 
 
-@numba.njit(cache=True, nogil=True)
-def _bends(before, here, after, unit, bounds, factor):
-    """Whether depth breaks between three pixels in a row, the middle one measured."""
-    z = here * unit
-    tolerance = factor * max(bounds[0], bounds[1] * z, bounds[2] * z * z)
-    if before > 0 and after > 0:
-        return abs(z * (z / (before * unit) + z / (after * unit) - 2)) > tolerance
-    beside = before + after
-    return beside > 0 and abs(beside * unit - z) > tolerance
-
-
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def mark_edges(raw, unit, bounds):
     """int16 depth (height, width) -> the same with depth edges negated, along rows and columns."""
     height, width = raw.shape
-    marked = raw.copy()
+    padded = np.zeros((height + 2, width + 2), np.int16)
+    padded[1:-1, 1:-1] = raw
+    marked = np.empty_like(raw)
     factor = np.float32(EDGE_TOLERANCES)
     for r in range(height):
+        above, row, below, out = padded[r], padded[r + 1], padded[r + 2], marked[r]
         for c in range(width):
-            here = raw[r, c]
-            if here == 0:
-                continue
-            left = raw[r, c - 1] if c > 0 else np.int16(0)
-            right = raw[r, c + 1] if c + 1 < width else np.int16(0)
-            above = raw[r - 1, c] if r > 0 else np.int16(0)
-            below = raw[r + 1, c] if r + 1 < height else np.int16(0)
-            if _bends(left, here, right, unit, bounds, factor) or _bends(above, here, below, unit, bounds, factor):
-                marked[r, c] = -here
+            z = np.float32(row[c + 1]) * unit
+            limit = factor * max(bounds[0], bounds[1] * z, bounds[2] * z * z)
+            bends = _bends(np.float32(row[c]) * unit, z, np.float32(row[c + 2]) * unit, limit)
+            bends |= _bends(np.float32(above[c + 1]) * unit, z, np.float32(below[c + 1]) * unit, limit)
+            out[c] = -row[c + 1] if bends else row[c + 1]
     return marked
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _bends(before, z, after, limit):
+    """Whether three depths in a row, 0 where there is none, bend by more than the limit in metres.
+
+    Multiplied out and without branches, so that it runs in SIMD: z (z / before + z / after - 2) > limit.
+    """
+    total, product = before + after, before * after
+    bend = abs(z * (z * total - product - product)) > limit * product
+    step = abs(total - z) > limit
+    return (bend & (product > 0)) | (step & (product == 0) & (total > 0))
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def _carry_surface(marked, unit, ray, shift, bounds, rows, columns):
     """Rasterise the surface of a marked depth image in another camera: nearest surface wins, edges stay edges.
 
@@ -136,55 +141,88 @@ def _carry_surface(marked, unit, ray, shift, bounds, rows, columns):
     depth is linear in the image of a plane. `ray` (3, 3) and `shift` (3,) take depth pixels to raster pixels.
     """
     height, width = marked.shape
-    inverse_depth = np.zeros((rows, columns), np.float32)
-    edge = np.zeros((rows, columns), np.bool_)
-    u = np.empty(4)
-    v = np.empty(4)
-    w = np.empty(4)
-    for r in range(height - 1):
+    inverse_depth = np.zeros((rows, columns), np.float32)  # negative on an edge
+    u, v, w = np.empty((2, width), np.float32), np.empty((2, width), np.float32), np.empty((2, width), np.float32)
+    box = np.empty((4, width - 1), np.float32)
+    for r in range(height):
+        a, b = (r + 1) % 2, r % 2
+        _project_row(marked[r], unit, ray, shift, np.float32(r), u[b], v[b], w[b])
+        if r == 0:
+            continue
+        _bounding_boxes(u, v, w, np.float32(rows - 1), np.float32(columns - 1), box)
         for c in range(width - 1):
-            least, greatest, is_edge, whole = np.inf, 0.0, False, True
-            for k in range(4):
-                rr, cc = r + k // 2, c + k % 2
-                raw = marked[rr, cc]
-                z = abs(raw) * unit
-                whole = whole and raw != 0
-                is_edge = is_edge or raw < 0
-                least, greatest = min(least, z), max(greatest, z)
-                pz = (ray[2, 0] * cc + ray[2, 1] * rr + ray[2, 2]) * z + shift[2]
-                whole = whole and pz > 0
-                if whole:
-                    u[k] = ((ray[0, 0] * cc + ray[0, 1] * rr + ray[0, 2]) * z + shift[0]) / pz
-                    v[k] = ((ray[1, 0] * cc + ray[1, 1] * rr + ray[1, 2]) * z + shift[1]) / pz
-                    w[k] = 1 / pz
-            torn = is_edge and greatest - least > max(bounds[0], bounds[1] * least, bounds[2] * least * least)
-            if whole and not torn:
-                _fill_triangle(u, v, w, 0, 1, 2, inverse_depth, edge, is_edge)
-                _fill_triangle(u, v, w, 3, 2, 1, inverse_depth, edge, is_edge)
-    raster = np.zeros((rows, columns), np.int16)
-    for r in range(rows):
-        for c in range(columns):
-            if inverse_depth[r, c] > 0:
-                depth = min(round(1 / (inverse_depth[r, c] * unit)), _INT16_MAX)
-                raster[r, c] = -depth if edge[r, c] else depth
+            if box[0, c] > box[1, c] or box[2, c] > box[3, c]:
+                continue
+            is_edge = min(marked[r - 1, c], marked[r - 1, c + 1], marked[r, c], marked[r, c + 1]) < 0
+            if is_edge and _torn(marked[r - 1, c], marked[r - 1, c + 1], marked[r, c], marked[r, c + 1], unit, bounds):
+                continue
+            p, q = (u[a, c], v[a, c], w[a, c]), (u[a, c + 1], v[a, c + 1], w[a, c + 1])
+            s, t = (u[b, c], v[b, c], w[b, c]), (u[b, c + 1], v[b, c + 1], w[b, c + 1])
+            for row in range(int(box[2, c]), int(box[3, c]) + 1):
+                for column in range(int(box[0, c]), int(box[1, c]) + 1):
+                    value = _inverse_depth_at(np.float32(column), np.float32(row), p, q, s)
+                    if value == 0:
+                        value = _inverse_depth_at(np.float32(column), np.float32(row), t, s, q)
+                    if value > abs(inverse_depth[row, column]):
+                        inverse_depth[row, column] = -value if is_edge else value
+    return _as_depth(inverse_depth, unit)
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _project_row(marked, unit, ray, shift, row, u, v, w):
+    """One row of depth pixels in the raster: positions u, v and inverse depth w, 0 where there is nothing."""
+    for c in range(marked.shape[0]):
+        column, z = np.float32(c), np.float32(abs(np.int32(marked[c]))) * unit
+        pz = (ray[2, 0] * column + ray[2, 1] * row + ray[2, 2]) * z + shift[2]
+        inverse = np.float32(1.0) / pz
+        u[c] = ((ray[0, 0] * column + ray[0, 1] * row + ray[0, 2]) * z + shift[0]) * inverse
+        v[c] = ((ray[1, 0] * column + ray[1, 1] * row + ray[1, 2]) * z + shift[1]) * inverse
+        w[c] = inverse if (z > 0) & (pz > 0) else np.float32(0.0)
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _bounding_boxes(u, v, w, last_row, last_column, box):
+    """First and last column and row of the raster pixels in each square; none where a corner is missing."""
+    nothing = np.float32(0.0)
+    for c in range(box.shape[1]):
+        whole = min(w[0, c], w[0, c + 1], w[1, c], w[1, c + 1]) > nothing
+        box[0, c] = max(np.ceil(min(u[0, c], u[0, c + 1], u[1, c], u[1, c + 1])), nothing)
+        box[1, c] = min(np.floor(max(u[0, c], u[0, c + 1], u[1, c], u[1, c + 1])), last_column)
+        box[2, c] = max(np.ceil(min(v[0, c], v[0, c + 1], v[1, c], v[1, c + 1])), nothing)
+        bottom = min(np.floor(max(v[0, c], v[0, c + 1], v[1, c], v[1, c + 1])), last_row)
+        box[3, c] = bottom if whole else np.float32(-1.0)
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _torn(a, b, c, d, unit, bounds):
+    """Whether four depths of a square, in units and negative on an edge, are further apart than a depth edge."""
+    least = min(abs(a), abs(b), abs(c), abs(d)) * unit
+    greatest = max(abs(a), abs(b), abs(c), abs(d)) * unit
+    return greatest - least > max(bounds[0], bounds[1] * least, bounds[2] * least * least)
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _inverse_depth_at(x, y, a, b, c):
+    """Inverse depth at a pixel of a triangle with corners (x, y, inverse depth), 0 outside of it."""
+    x, y = x - a[0], y - a[1]
+    b_x, b_y, c_x, c_y = b[0] - a[0], b[1] - a[1], c[0] - a[0], c[1] - a[1]
+    scale = np.float32(1.0) / (b_x * c_y - c_x * b_y)
+    to_b, to_c = (x * c_y - c_x * y) * scale, (b_x * y - x * b_y) * scale
+    # Not a number where the triangle is seen from its side; a pixel on the side of two triangles is in one of them.
+    inside = to_b >= -_ON_SIDE and to_c >= -_ON_SIDE and to_b + to_c <= 1 + _ON_SIDE
+    return a[2] + to_b * (b[2] - a[2]) + to_c * (c[2] - a[2]) if inside else np.float32(0.0)
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _as_depth(inverse_depth, unit):
+    """Signed inverse depth in 1 / metres -> int16 units of depth, of the same sign."""
+    raster = np.zeros(inverse_depth.shape, np.int16)
+    for r in range(raster.shape[0]):
+        for c in range(raster.shape[1]):
+            depth = np.float32(1.0) / (inverse_depth[r, c] * unit)
+            if abs(depth) <= _INT16_MAX:
+                raster[r, c] = np.int16(depth + np.copysign(np.float32(0.5), depth))
     return raster
-
-
-@numba.njit(cache=True, nogil=True)
-def _fill_triangle(u, v, w, i, j, k, inverse_depth, edge, is_edge):
-    area = (u[j] - u[i]) * (v[k] - v[i]) - (u[k] - u[i]) * (v[j] - v[i])
-    if abs(area) < 1e-12:
-        return
-    rows, columns = inverse_depth.shape
-    for r in range(max(int(np.ceil(min(v[i], v[j], v[k]))), 0), min(int(max(v[i], v[j], v[k])), rows - 1) + 1):
-        for c in range(max(int(np.ceil(min(u[i], u[j], u[k]))), 0), min(int(max(u[i], u[j], u[k])), columns - 1) + 1):
-            b = ((c - u[i]) * (v[k] - v[i]) - (u[k] - u[i]) * (r - v[i])) / area
-            d = ((u[j] - u[i]) * (r - v[i]) - (c - u[i]) * (v[j] - v[i])) / area
-            if b >= 0 and d >= 0 and b + d <= 1:
-                value = w[i] + b * (w[j] - w[i]) + d * (w[k] - w[i])
-                if value > inverse_depth[r, c]:
-                    inverse_depth[r, c] = value
-                    edge[r, c] = is_edge
 
 
 class ViewStore:

@@ -70,7 +70,7 @@ def position(checkpoint: Path) -> Position:
     try:
         return Position(**json.loads((checkpoint / _POSITION).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
-        raise TrainingError(f"{checkpoint}: not a checkpoint of this tool ({error}); delete it to go on without") from None
+        raise TrainingError(f"{checkpoint}: not a readable checkpoint ({error}); delete it to go on without") from None
 
 
 def restore(checkpoint: Path, model: nn.Module, optimiser: Optimizer | None = None) -> None:

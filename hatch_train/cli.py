@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,8 @@ class _OneLineErrors(click.Group):
 @click.version_option(package_name="hatch-spatial", prog_name="hatch-train")
 def main() -> None:
     """Train vision-language models on shards that hatch-data built."""
+    # Read when OpenMP starts: threads that spin while they wait take the cores from the data workers.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
 _overrides = click.option("--set", "overrides", multiple=True, metavar="A.B=C", help="Override a setting; repeatable.")

@@ -147,11 +147,11 @@ class Plan:
         return packs
 
     def fill(self, packs: Sequence[tuple[int, ...]]) -> float:
-        """Share of the tighter cap that the packs use, mean."""
-        shares = [
-            max(self.tokens[list(p)].sum() / self.caps.tokens, self.patches[list(p)].sum() / self.caps.patches)
-            for p in packs
-        ]
+        """Mean share of its tightest cap that a pack uses."""
+        shares = []
+        for pack in map(list, packs):
+            used = (self.tokens[pack].sum(), self.patches[pack].sum(), len(pack))
+            shares.append(max(u / cap for u, cap in zip(used, self.caps.model_dump().values(), strict=True)))
         return float(np.mean(shares)) if shares else 0.0
 
     def tickets(self, epoch: int, number: int, count: int) -> Iterator[Ticket]:
@@ -220,9 +220,7 @@ class _Tickets(Sampler):
         return self.arguments[3]
 
 
-def batches(
-    make: MakeBatch[B], plan: Plan, epoch: int, number: int, count: int, workers: int
-) -> Iterator[Loaded[B]]:
+def batches(make: MakeBatch[B], plan: Plan, epoch: int, number: int, count: int, workers: int) -> Iterator[Loaded[B]]:
     """The next `count` batches from a place in the data on, read ahead by worker processes.
 
     Raises what went wrong in a worker as the one-line error that it was.

@@ -6,6 +6,7 @@ import hashlib
 import io
 from collections import OrderedDict
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,7 +48,7 @@ class ImageReader:
         resized = []
         for number, (data, size) in enumerate(zip(images, sizes, strict=True), 1):
             try:
-                image = self._cache.get(data, lambda data=data, size=size: self._decode(data, size))
+                image = self._cache.get(data, partial(self._decode, data, size))
             except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
                 what = f"image {number} of {len(images)} cannot be used ({error})"
                 raise ShardError(f"row {row}: {what}; rebuild the shards it is in") from None

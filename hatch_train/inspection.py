@@ -12,7 +12,7 @@ from hatch_train.data import Plan, Shards
 from hatch_train.errors import TrainingError
 from hatch_train.loop import learnable_texts
 from hatch_train.model import KNOWN_SIZES, Processor, count_parameters, load_processor
-from hatch_train.recipe import ModelSettings, Recipe
+from hatch_train.recipe import Recipe
 from hatch_train.stages import kinds
 from hatch_train.stages.base import Stage
 from hatch_train.stages.supervised import IMAGE_TOKEN, Supervised
@@ -91,7 +91,8 @@ def check_text(found: dict[str, Any]) -> str:
         for what in ("tokens", "patches"):
             lines.append(f"  {what}")
             most = max((count for _, _, count in sizes[what]), default=1)
-            lines += [f"    {low:7}-{high:<7} {count:6} {'#' * round(40 * count / most)}" for low, high, count in sizes[what]]
+            for low, high, count in sizes[what]:
+                lines.append(f"    {low:7}-{high:<7} {count:6} {'#' * round(40 * count / most)}")
     if found["sample"]:
         sample = found["sample"]
         lines += ["", f"sample {sample['id']}: {sample['tokens']} tokens, {sample['supervised']} of them supervised"]
@@ -114,11 +115,11 @@ def report_text(report: dict[str, Any]) -> str:
             lines.append("  no held-out rows in these shards")
             continue
         baselines = after.get("baselines", {})
-        lines.append("".join(f"{c:>18}" for c in ("held out", "before", "after", *baselines)).replace(" ", " "))
+        lines.append(f"  {'held out':18}" + "".join(f"{title:>15}" for title in ("before", "after", *baselines)))
         for key, value in after.items():
             if isinstance(value, float):
                 columns = [before.get(key), value, *(figures.get(key) for figures in baselines.values())]
-                lines.append(f"  {key:16}" + "".join(f"{_figure(key, v):>18}" for v in columns))
+                lines.append(f"  {key:18}" + "".join(f"{_figure(key, v):>15}" for v in columns))
         counted = next((f"{after[key]} {key}" for key in ("pairs", "samples") if key in after), "")
         lines.append(f"  on {counted}" + (f", {after['replies']} replies" if "replies" in after else ""))
     lines.append(f"held out by {' and '.join(sorted(set(report['split'])))}")
@@ -136,8 +137,8 @@ def _processor(recipe: Recipe) -> tuple[Processor, bool]:
     """The recipe's processor; for a model known only by its hub id one with a tokenizer learnt on the spot, and
     False: lengths are then estimates."""
     if recipe.model.name in KNOWN_SIZES:
-        bounds = {"min_pixels": recipe.model.min_pixels, "max_pixels": recipe.model.max_pixels}
-        return load_processor(ModelSettings(name="tiny", **bounds), learnable_texts(recipe)), False
+        stand_in = recipe.model.model_copy(update={"name": "tiny"})
+        return load_processor(stand_in, learnable_texts(recipe)), False
     return load_processor(recipe.model, learnable_texts(recipe)), True
 
 

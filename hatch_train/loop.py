@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +78,7 @@ def export(source: Path, out: Path) -> None:
     """The weights of a checkpoint as a plain Hugging Face folder. Raises `TrainingError` for another kind of folder."""
     run_folder = source.parent.parent
     if not (run_folder / "recipe.yaml").is_file() or source not in checkpoint.finished(source.parent):
-        raise TrainingError(f"{source}: not a checkpoint of a run; name a folder such as out/tiny/checkpoints/01-00000200")
+        raise TrainingError(f"{source}: not a checkpoint of a run, such as out/tiny/checkpoints/01-00000200")
     if out.is_dir() and any(out.iterdir()):
         raise TrainingError(f"{out}: not empty; name a new folder")
     recipe = read(run_folder / "recipe.yaml")
@@ -109,7 +110,7 @@ class _Training:
                 f"stage {stage.name}: the shards are not those with which this run began (plan {position.plan}, now "
                 f"{self.plan.fingerprint}); use another --set output=..."
             )
-        self.position = Position(position.stage, position.step, position.epoch, position.number, self.plan.fingerprint)
+        self.position = replace(position, plan=self.plan.fingerprint)
         self.report = report.stage(stage, self.plan)
         self.save_report = report.save
         model.train_only(stage.trains)
@@ -124,9 +125,7 @@ class _Training:
             self.report["before"] = self.evaluate()
             self.save_report()
         if self.position.step < self.settings.steps:
-            began = time.monotonic()
             self.train(asked)
-            self.report["seconds"] = round(self.report.get("seconds", 0.0) + time.monotonic() - began, 1)
         if "after" not in self.report:
             self.report["after"] = self.evaluate()
             self.save_report()
@@ -139,8 +138,7 @@ class _Training:
         _say(f"{self.stage.name}: evaluating on {len(plan.items)} held-out items")
         self.model.model.eval()
         loaded = batches(self.stage.batch, plan, 0, 0, len(plan.epoch(0)), self.recipe.data.workers)
-        with self.autocast():
-            return self.stage.evaluate(self.model, loaded)
+        return self.stage.evaluate(self.model, loaded)
 
     def train(self, asked: list[int]) -> None:
         self.model.model.train()
@@ -148,43 +146,42 @@ class _Training:
         count = (settings.steps - first) * settings.accumulate
         place = (self.position.epoch, self.position.number)
         reader = batches(self.stage.batch, self.plan, *place, count, self.recipe.data.workers)
-        started = time.monotonic()
+        started = saved = time.monotonic()
         for step in range(first, settings.steps):
-            asked_at = time.monotonic()
+            began = time.monotonic()
             loaded = [next(reader) for _ in range(settings.accumulate)]
-            waited = time.monotonic() - asked_at
+            waited = time.monotonic() - began
             terms = self.step(step, loaded)
             last = loaded[-1].ticket
-            self.position = Position(
-                self.position.stage, step + 1, last.epoch, last.number + 1, self.plan.fingerprint
-            )
-            seconds = time.monotonic() - asked_at
-            left = (time.monotonic() - started) / (step + 1 - first) * (settings.steps - step - 1)
-            self.log(step + 1, terms, loaded, waited / seconds, seconds, left)
+            self.position = replace(self.position, step=step + 1, epoch=last.epoch, number=last.number + 1)
+            now = time.monotonic()
+            left_s = (now - started) / (step + 1 - first) * (settings.steps - step - 1)
+            self.log(step + 1, terms, loaded, waited, now - began, left_s)
             done = step + 1 == settings.steps
             if done or asked or (step + 1) % self.recipe.checkpoint.every == 0:
-                checkpoint.save(
-                    self.checkpoints, self.position, self.model.model, self.optimiser, self.recipe.checkpoint.keep
-                )
+                keep = self.recipe.checkpoint.keep
+                checkpoint.save(self.checkpoints, self.position, self.model.model, self.optimiser, keep)
+                self.report["seconds"] = round(self.report.get("seconds", 0.0) + now - saved, 1)
+                self.save_report()
+                saved = now
             if asked and not done:
-                name = signal.Signals(asked[0]).name
-                raise Stopped(f"{name}: saved after step {step + 1} of {self.stage.name}; run the same command to go on")
+                what = f"stopped by {signal.Signals(asked[0]).name} after step {step + 1} of stage {self.stage.name}"
+                raise Stopped(f"{what} and saved; run the same command to go on")
 
     def step(self, step: int, loaded: list[Loaded]) -> dict[str, float]:
         """One update from one or more packs; the mean of each term over all of them."""
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate(step, self.settings)
         totals = {name: sum(part.batch.counts[name] for part in loaded) for name in loaded[0].batch.counts}
-        means = dict.fromkeys(totals, 0.0)
+        means: dict[str, float] = {}
         for part in loaded:
-            with self.autocast():
-                sums = self.stage.losses(self.model, part.batch)
+            sums = self.stage.losses(self.model, part.batch)
             # Divided by the number in the whole step, so that packs of different size weigh what they hold.
             shares = {name: value / max(totals[name], 1) for name, value in sums.items()}
-            loss = sum(weight * shares[name] for name, weight in self.stage.weights.items() if weight)
+            loss = sum(weight * shares[name] for name, weight in self.stage.weights.items())
             loss.backward()
             for name, value in shares.items():
-                means[name] += float(value)
+                means[name] = means.get(name, 0.0) + float(value.detach())
         means = {"loss": sum(weight * means[name] for name, weight in self.stage.weights.items()), **means}
         if not math.isfinite(means["loss"]):
             ids = ", ".join(row for part in loaded for row in part.batch.ids)
@@ -195,23 +192,18 @@ class _Training:
         self.optimiser.zero_grad()
         return means
 
-    def autocast(self) -> torch.autocast:
-        """bf16 on a GPU; fp32 on a CPU."""
-        kind = self.model.device.type
-        return torch.autocast(kind, dtype=torch.bfloat16, enabled=kind == "cuda")
-
     def log(
-        self, step: int, terms: dict[str, float], loaded: list[Loaded], wait: float, seconds: float, left: float
+        self, step: int, terms: dict[str, float], loaded: list[Loaded], waited_s: float, took_s: float, left_s: float
     ) -> None:
         """One line to stderr, the same to TensorBoard."""
-        tokens_per_s = sum(part.batch.tokens for part in loaded) / seconds
+        tokens_per_s, wait = sum(part.batch.tokens for part in loaded) / took_s, waited_s / took_s
         full = self.plan.fill([part.ticket.items for part in loaded])
         memory_gb = peak_memory_bytes(self.model.device) / 1e9
         figures = " ".join(f"{name} {value:.3f}" for name, value in terms.items() if name != "gradient")
         place = f"{self.position.epoch}:{self.position.number}"
         _say(
             f"{self.stage.name} {step}/{self.settings.steps} {figures} | {tokens_per_s:.0f} tok/s wait {wait:.0%} "
-            f"full {full:.0%} {memory_gb:.1f} GB eta {int(left) // 60}:{int(left) % 60:02d} at {place}"
+            f"full {full:.0%} {memory_gb:.1f} GB eta {int(left_s) // 60}:{int(left_s) % 60:02d} at {place}"
         )
         scalars = terms | {
             "learning_rate": learning_rate(step - 1, self.settings),
@@ -240,7 +232,8 @@ def learning_rate(step: int, settings: Any) -> float:
     if step < warmup:
         return settings.learning_rate * (step + 1) / warmup
     progress = (step - warmup) / max(1, settings.steps - warmup)
-    return settings.learning_rate * (settings.final_rate + (1 - settings.final_rate) * (1 + math.cos(math.pi * progress)) / 2)
+    fall = (1 + math.cos(math.pi * progress)) / 2
+    return settings.learning_rate * (settings.final_rate + (1 - settings.final_rate) * fall)
 
 
 def peak_memory_bytes(device: torch.device) -> int:

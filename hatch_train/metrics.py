@@ -26,17 +26,23 @@ class MatchRecall:
     its eight neighbours will do. Both directions of a pair count.
     """
 
-    level: str
     counted: int = 0
     hits: Counter[str] = field(default_factory=Counter)
 
-    def add(self, x_to_y: PatchMap, y_to_x: PatchMap, features: tuple[Tensor, Tensor], colours: tuple[Tensor, Tensor]):
+    def add(
+        self,
+        level: str,
+        x_to_y: PatchMap,
+        y_to_x: PatchMap,
+        features: tuple[Tensor, Tensor],
+        colours: tuple[Tensor, Tensor],
+    ) -> None:
         """Unit features and mean colours of (patches of X, patches of Y)."""
         cosine = (features[0] @ features[1].T).cpu().numpy()
         likeness = -torch.cdist(*colours).numpy()
         for matches, by_features, by_colour in ((x_to_y, cosine, likeness), (y_to_x, cosine.T, likeness.T)):
             weight = matches.dense()
-            counts = weight.max(1) >= 0.3 if self.level == "token" else weight.sum(1) >= 0.1
+            counts = weight.max(1) >= 0.3 if level == "token" else weight.sum(1) >= 0.1
             truth = weight[counts].argmax(1)
             self.counted += int(counts.sum())
             guesses = {
@@ -44,7 +50,7 @@ class MatchRecall:
                 "mean colour": by_colour[counts].argmax(1),
                 "same position": same_position(matches.source_grid, matches.target_grid)[counts],
             }
-            reach = 1 if self.level == "token" else 0
+            reach = 1 if level == "token" else 0
             for name, guess in guesses.items():
                 self.hits[name] += int((_apart(guess, truth, matches.target_grid) <= reach).sum())
 

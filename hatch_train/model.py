@@ -20,6 +20,7 @@ from transformers import (
     Qwen2_5_VLForConditionalGeneration,
 )
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
+from transformers.utils.logging import disable_progress_bar
 
 from hatch_train.errors import ModelError
 from hatch_train.recipe import ModelSettings, TinySettings
@@ -87,20 +88,27 @@ class VisionLanguageModel:
     def image_features(self, pixels: Tensor, grids: Tensor) -> tuple[Tensor, ...]:
         """For each image (tokens, width) features after the merger, in raster order."""
         # `pooler_output`, since the last hidden state is in window order for Qwen2.5-VL.
-        return self.model.get_image_features(self.normalised(pixels), grids.to(self.device)).pooler_output
+        with self._bf16():
+            return self.model.get_image_features(self.normalised(pixels), grids.to(self.device)).pooler_output
 
     def hidden_states(self, inputs: dict[str, Tensor], pixels: Tensor, grids: Tensor) -> Tensor:
         """(batch, length, width) of the last layer. `inputs`: ids, positions and types of tokens."""
-        outputs = self.model.model(
-            **{key: value.to(self.device) for key, value in inputs.items()},
-            pixel_values=self.normalised(pixels),
-            image_grid_thw=grids.to(self.device),
-            use_cache=False,
-        )
+        with self._bf16():
+            outputs = self.model.model(
+                **{key: value.to(self.device) for key, value in inputs.items()},
+                pixel_values=self.normalised(pixels),
+                image_grid_thw=grids.to(self.device),
+                use_cache=False,
+            )
         return outputs.last_hidden_state
 
     def logits(self, hidden: Tensor) -> Tensor:
-        return self.model.lm_head(hidden)
+        with self._bf16():
+            return self.model.lm_head(hidden)
+
+    def _bf16(self) -> torch.autocast:
+        """The model itself computes in bf16 on a GPU; losses, outside of it, in fp32."""
+        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.device.type == "cuda")
 
     def generate(
         self, ids: Tensor, mask: Tensor, types: Tensor, pixels: Tensor, grids: Tensor, max_new_tokens: int
@@ -108,14 +116,18 @@ class VisionLanguageModel:
         """(batch, length + new) greedy continuation of left-padded prompts."""
         tokenizer = self.processor.tokenizer
         inputs = {"input_ids": ids, "attention_mask": mask, "mm_token_type_ids": types, "image_grid_thw": grids}
-        return self.model.generate(
-            **{key: value.to(self.device) for key, value in inputs.items()},
-            pixel_values=self.normalised(pixels),
+        config = GenerationConfig(
+            do_sample=False,
             max_new_tokens=max_new_tokens,
-            generation_config=GenerationConfig(
-                do_sample=False, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id
-            ),
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
         )
+        with self._bf16():
+            return self.model.generate(
+                **{key: value.to(self.device) for key, value in inputs.items()},
+                pixel_values=self.normalised(pixels),
+                generation_config=config,
+            )
 
     def rope_index(self, ids: Tensor, types: Tensor, grids: Tensor) -> Tensor:
         """(3, 1, length) positions (time, height, width) of one sample."""
@@ -140,11 +152,14 @@ def part_of(parameter: str) -> str:
     return "vision" if ".visual." in f".{parameter}" else "language"
 
 
-def load(settings: ModelSettings, texts: Iterable[str], seed: int, processor_folder: Path | None) -> VisionLanguageModel:
+def load(
+    settings: ModelSettings, texts: Iterable[str], seed: int, processor_folder: Path | None = None
+) -> VisionLanguageModel:
     """The model with fp32 weights on the CPU.
 
     `texts` are what the tokenizer of a `tiny` model is learnt from, unless `processor_folder` holds one already.
     """
+    disable_progress_bar()
     processor = load_processor(settings, texts, processor_folder)
     if settings.name == "tiny":
         torch.manual_seed(seed)

@@ -64,7 +64,7 @@ class AugmentSettings(Settings):
 class DataSettings(Settings):
     """`shards` are folders that hatch-data wrote; `image_cache_mb` bounds the decoded images each worker keeps."""
 
-    shards: list[str] = []
+    shards: tuple[str, ...] = ()
     workers: Annotated[int, Field(ge=0)] = 2
     image_cache_mb: Annotated[int, Field(ge=0)] = 256
     augment: AugmentSettings | None = None
@@ -134,18 +134,18 @@ def read(name: str | Path, overrides: tuple[str, ...] = ()) -> Recipe:
 FREE_KEYS = ("output", "data.workers", "data.image_cache_mb", "checkpoint")
 
 
-def first_difference(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> str | None:
+def first_difference(old: dict[str, Any], new: dict[str, Any], parent: str = "") -> str | None:
     """The first key in which two recipe trees differ, as `key is A there, B here`; free keys do not count."""
     for key in [*new, *(k for k in old if k not in new)]:
-        path = f"{prefix}{key}"
-        mine, theirs = new.get(key), old.get(key)
-        if path in FREE_KEYS or mine == theirs:
+        path = f"{parent}{key}"
+        there, here = old.get(key), new.get(key)
+        if path in FREE_KEYS:
             continue
-        if isinstance(mine, dict) and isinstance(theirs, dict):
-            if (found := first_difference(theirs, mine, f"{path}.")) is not None:
+        if isinstance(there, dict) and isinstance(here, dict):
+            if (found := first_difference(there, here, f"{path}.")) is not None:
                 return found
-            continue
-        return f"{path} is {theirs!r} there, {mine!r} here"
-    if list(old) != list(new) and prefix == "stages.":
-        return f"the stages come in the order {', '.join(old)} there, {', '.join(new)} here"
+        elif there != here:
+            return f"{path} is {there!r} there, {here!r} here"
+    if parent == "stages." and list(old) != list(new):
+        return f"the stages are {', '.join(old)} there, {', '.join(new)} here"
     return None

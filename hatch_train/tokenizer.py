@@ -63,4 +63,3 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int) -> Any:
     tokenizer.add_tokens([AddedToken(token, special=True, normalized=False) for token in SPECIAL_TOKENS])
     tokenizer.chat_template = CHAT_TEMPLATE
     return tokenizer
-

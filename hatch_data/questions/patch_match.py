@@ -8,6 +8,7 @@ import numpy as np
 
 from hatch_data.patches import Grid, PatchMap, Visibility
 from hatch_data.questions import LETTERS, Marker, Question, Rejection, ViewPair, choice, choose
+from hatch_data.tracks import patch_distance, strongest_target
 
 LEAST_WEIGHT = 0.5
 #: Candidates lie at least this many patches apart, so that only one of them can be right.
@@ -53,11 +54,9 @@ def _clear_matches(there: PatchMap, back: PatchMap) -> np.ndarray:
     """(n, 2) source and target patches that mostly land in each other."""
     strong = there.weight >= LEAST_WEIGHT
     strong &= there.valid[there.source_patch] >= LEAST_WEIGHT
-    best_back = np.full(len(back.valid), -1)
-    order = np.argsort(back.weight, kind="stable")
-    best_back[back.source_patch[order]] = back.target_patch[order]
+    best_back = strongest_target(back)
     source, target = there.source_patch[strong], there.target_patch[strong]
-    returns = _distance(best_back[target], source, there.source_grid) <= 1
+    returns = patch_distance(best_back[target], source, there.source_grid) <= 1
     return np.stack([source, target], axis=-1)[returns & (best_back[target] >= 0)]
 
 
@@ -66,18 +65,11 @@ def _distractors(truth: int, back: PatchMap, rng: np.random.Generator) -> list[i
     surface = np.flatnonzero((back.valid >= LEAST_WEIGHT) & (back.visibility != Visibility.NO_DEPTH))
     chosen = [truth]
     for patch in rng.permutation(surface):
-        if all(_distance(patch, other, back.source_grid) >= LEAST_DISTANCE_PATCHES for other in chosen):
+        if all(patch_distance(patch, other, back.source_grid) >= LEAST_DISTANCE_PATCHES for other in chosen):
             chosen.append(int(patch))
             if len(chosen) == CANDIDATES:
                 break
     return chosen[1:]
-
-
-def _distance(a: np.ndarray | int, b: np.ndarray | int, grid: Grid) -> np.ndarray:
-    """Chebyshev distance of patches on a grid, in patches."""
-    columns = grid[1]
-    a, b = np.asarray(a), np.asarray(b)
-    return np.maximum(np.abs(a // columns - b // columns), np.abs(a % columns - b % columns))
 
 
 def _box(patch: int, grid: Grid) -> tuple[float, float, float, float]:

@@ -27,6 +27,7 @@ LAYOUT = "synthetic"
 FRAMES, WIDTH, HEIGHT = 60, 320, 240
 MAX_SCENES, MAX_ROOMS = 10_000, 200
 JPEG_QUALITY = 95
+ENCODED_FRAMES = 1000
 
 #: A frame of a scene by number, or any view.
 View = int | tuple[Array, Camera]
@@ -66,6 +67,8 @@ class SyntheticScene:
         self._tree = BoxTree(furnished.boxes)
         # The last rendered frame: colour and depth of one frame are asked for one after the other.
         self._last: tuple[int, Rendering] | None = None
+        # A build reads the depth of all frames first and the colour of some later: those are kept as JPEG.
+        self._encoded: dict[int, bytes] = {}
 
     @property
     def instances(self) -> list[Instance]:
@@ -150,12 +153,18 @@ class SyntheticScene:
 
     def _color(self, frame: int) -> bytes:
         """JPEG bytes at full colour resolution."""
-        out = io.BytesIO()
-        Image.fromarray(self.render(frame).color).save(out, "JPEG", quality=JPEG_QUALITY, subsampling=0)
-        return out.getvalue()
+        if frame not in self._encoded:
+            out = io.BytesIO()
+            Image.fromarray(self.render(frame).color).save(out, "JPEG", quality=JPEG_QUALITY, subsampling=0)
+            if len(self._encoded) == ENCODED_FRAMES:
+                self._encoded.pop(next(iter(self._encoded)))
+            self._encoded[frame] = out.getvalue()
+        return self._encoded[frame]
 
     def _depth(self, frame: int) -> DepthImage:
-        return DepthImage(self.render(frame).depth.astype(np.float32), 1.0)
+        depth = self.render(frame).depth.astype(np.float32)
+        self._color(frame)
+        return DepthImage(depth, 1.0)
 
 
 def _rays(world_from_camera: Array, camera: Camera, pixels: Array) -> Array:

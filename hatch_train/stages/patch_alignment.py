@@ -8,15 +8,16 @@ target is each row of S divided by its sum: at that many columns a softmax of sh
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -46,6 +47,12 @@ class AlignmentSettings(StageSettings):
     region_weight: Annotated[float, Field(ge=0)] = 1.0
     token_weight: Annotated[float, Field(ge=0)] = 0.0
     shuffled: bool = False
+
+    @model_validator(mode="after")
+    def _learns_something(self) -> Self:
+        if self.region_weight == self.token_weight == 0:
+            raise ValueError("region_weight and token_weight are both 0")
+        return self
 
 
 @dataclass(frozen=True)
@@ -79,7 +86,8 @@ class PatchAlignment(Stage[AlignmentSettings, Pairs]):
 
     @property
     def weights(self) -> dict[str, float]:
-        return {"region": self.settings.region_weight, "token": self.settings.token_weight}
+        weights = {"region": self.settings.region_weight, "token": self.settings.token_weight}
+        return {level: weight for level, weight in weights.items() if weight > 0}
 
     def items(self, shards: Shards) -> list[Item]:
         """Every pair of frames once, however many questions are asked about it."""
@@ -131,11 +139,18 @@ class PatchAlignment(Stage[AlignmentSettings, Pairs]):
 
     def features(self, model: VisionLanguageModel, batch: Pairs) -> list[dict[str, tuple[Tensor, Tensor]]]:
         """Unit vectors, fp32, of X and Y of each pair: (regions, width) and (tokens, width)."""
-        images = model.image_features(batch.pixels, batch.grids)
+        tokens = [feature.float() for feature in model.image_features(batch.pixels, batch.grids)]
+        return self._levels(tokens, batch, lambda patches: F.normalize(patches, dim=-1))
+
+    def _levels(
+        self, tokens: Sequence[Tensor], batch: Pairs, finish: Callable[[Tensor], Tensor]
+    ) -> list[dict[str, tuple[Tensor, Tensor]]]:
+        """What every token of every image has -> what the tokens, and the regions, of each pair have."""
         merged = (batch.grids[:, 1:] // self.processor.merge).tolist()
-        pooled = [area_pooling(*grid, self.settings.regions).to(f.device) @ f.float() for f, grid in zip(images, merged)]
-        unit = {"region": [F.normalize(f, dim=-1) for f in pooled], "token": [F.normalize(f.float(), dim=-1) for f in images]}
-        return [{level: (unit[level][i], unit[level][i + 1]) for level in unit} for i in range(0, len(images), 2)]
+        n = self.settings.regions
+        regions = [area_pooling(*grid, n).to(t.device) @ t for grid, t in zip(merged, tokens, strict=True)]
+        levels = {"region": list(map(finish, regions)), "token": list(map(finish, tokens))}
+        return [{level: (own[i], own[i + 1]) for level, own in levels.items()} for i in range(0, len(tokens), 2)]
 
     def losses(self, model: VisionLanguageModel, batch: Pairs) -> dict[str, Tensor]:
         return self._losses(self.features(model, batch), batch)
@@ -156,40 +171,34 @@ class PatchAlignment(Stage[AlignmentSettings, Pairs]):
 
     @torch.no_grad()
     def evaluate(self, model: VisionLanguageModel, held_out: Iterator[Loaded[Pairs]]) -> dict[str, Any]:
-        recall: dict[str, metrics.MatchRecall] = {}
-        sums: dict[str, float] = {}
-        counts: dict[str, int] = {}
+        recall = {level: metrics.MatchRecall() for level in ("region", "token")}
+        sums: dict[str, float] = defaultdict(float)
+        counts: dict[str, int] = Counter()
         for loaded in held_out:
             batch, features = loaded.batch, self.features(model, loaded.batch)
+            counts.update(batch.counts)
             for name, value in self._losses(features, batch).items():
-                sums[name] = sums.get(name, 0.0) + float(value)
-                counts[name] = counts.get(name, 0) + batch.counts[name]
-            colours = self._colours(batch)
-            for pair, colour, view in zip(features, colours, batch.views, strict=True):
-                for level in view:
-                    recalls = recall.setdefault(level, metrics.MatchRecall(level))
-                    recalls.add(view[level].x_to_y, view[level].y_to_x, pair[level], colour[level])
-        if not recall:
+                sums[name] += float(value)
+            for pair, colour, view in zip(features, self._colours(batch), batch.views, strict=True):
+                for level, maps in view.items():
+                    recall[level].add(level, maps.x_to_y, maps.y_to_x, pair[level], colour[level])
+        if not counts:
             return {}
-        means = {name: sums[name] / max(counts[name], 1) for name in sums}
-        figures: dict[str, Any] = {"pairs": counts["cosine"], "kl": means["kl"], "mean cosine": means["cosine"]}
-        figures |= {f"recall@1 {level}": recall[level].share("features") for level in recall}
-        figures["baselines"] = {
-            name: {f"recall@1 {level}": recall[level].share(name) for level in recall}
-            for name in ("same position", "mean colour")
-        }
-        return figures
+        figures: dict[str, Any] = {"pairs": counts["cosine"]}
+        figures |= {name: total / max(counts[name], 1) for name, total in sums.items()}
+
+        def shares(name: str) -> dict[str, float]:
+            return {f"recall@1 {level}": recall[level].share(name) for level in recall}
+
+        baselines = {name: shares(name) for name in ("same position", "mean colour")}
+        return figures | shares("features") | {"baselines": baselines}
 
     def _colours(self, batch: Pairs) -> list[dict[str, tuple[Tensor, Tensor]]]:
         """Mean colour of each region and token, as the model sees it: what matching by colour alone has to go by."""
         merge = self.processor.merge
         per_token = batch.pixels.view(-1, merge**2, 3, batch.pixels.shape[1] // 3).float().mean(dim=(1, 3))
         images = per_token.split((batch.grids.prod(dim=1) // merge**2).tolist())
-        merged = (batch.grids[:, 1:] // merge).tolist()
-        pooled = [area_pooling(*grid, self.settings.regions) @ c for c, grid in zip(images, merged, strict=True)]
-        return [
-            {"region": (pooled[i], pooled[i + 1]), "token": (images[i], images[i + 1])} for i in range(0, len(images), 2)
-        ]
+        return self._levels(images, batch, lambda colours: colours)
 
 
 def _flow(match: dict[str, Any], row: str) -> FlowField:
@@ -212,10 +221,7 @@ def alignment_loss(cosine: Tensor, target: Tensor, settings: AlignmentSettings, 
     loss = entropy = cosine.new_zeros(())
     for similarity, share in ((cosine, target), (cosine.T, target.T)):
         share, similarity = (a[share.sum(1) >= settings.min_row] for a in (share, similarity))
-        if level == "region":
-            p = F.softmax(share / settings.tau1, dim=1)
-        else:
-            p = share / share.sum(1, keepdim=True)
+        p = F.softmax(share / settings.tau1, dim=1) if level == "region" else F.normalize(share, p=1, dim=1)
         loss = loss - (p * F.log_softmax(similarity / settings.tau2, dim=1)).sum()
         entropy = entropy - torch.xlogy(p, p).sum()
     return loss, entropy

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
@@ -29,6 +30,8 @@ from hatch_train.stages.base import Batch, Stage
 
 IMAGE_MARK = "<image>"
 IMAGE_TOKEN = "<|image_pad|>"
+#: Held-out samples that are answered together.
+REPLIES_AT_ONCE = 32
 
 
 class SupervisedSettings(StageSettings):
@@ -84,13 +87,11 @@ class Supervised(Stage[SupervisedSettings, Chats]):
 
     def items(self, shards: Shards) -> list[Item]:
         chats = [self.chat(row) for row in shards.rows]
-        encode = self.processor.tokenizer
-        lengths = [np.zeros(len(chats), np.int64)]
-        for texts in ([chat.prompt for chat in chats], [chat.reply for chat in chats]):
-            encoded = encode(texts, add_special_tokens=False)["input_ids"] if texts else []
-            lengths.append(np.array([len(ids) for ids in encoded], np.int64))
+        texts = [text for chat in chats for text in (chat.prompt, chat.reply)]
+        encoded = self.processor.tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else []
         items = []
-        for index, (row, text) in enumerate(zip(shards.rows, sum(lengths).tolist(), strict=True)):
+        for index, row in enumerate(shards.rows):
+            text = len(encoded[2 * index]) + len(encoded[2 * index + 1])
             tokens = [self.images.tokens(size) for size in row["image_sizes"]]
             items.append(Item(index, text - len(tokens) + sum(tokens), sum(tokens) * self.processor.merge**2))
         return items
@@ -98,7 +99,7 @@ class Supervised(Stage[SupervisedSettings, Chats]):
     def chat(self, row: dict[str, Any]) -> Chat:
         """Prompt and reply of a row. Raises `ShardError` for a row with nothing to learn from."""
         if not row["answer"].strip():
-            raise ShardError(f"row {row['id']}: its answer is empty, so no token would be supervised; rebuild its shards")
+            raise ShardError(f"row {row['id']}: its answer is empty: no token to supervise; rebuild its shards")
         *asked, _ = row["messages"]
         target, vocabulary = self.target(row)
         turns = [{"role": turn["role"], "content": _parts(turn["content"])} for turn in asked]
@@ -140,10 +141,7 @@ class Supervised(Stage[SupervisedSettings, Chats]):
     def _sample(self, row: dict[str, Any], chat: Chat, rng: np.random.Generator) -> Sample:
         sizes = [tuple(size) for size in row["image_sizes"]]
         pixels, grids = self.images.read([image["bytes"] for image in row["images"]], sizes, rng, row["id"])
-        encode = self.processor.tokenizer
-        prompt, reply = (
-            np.array(encode(text, add_special_tokens=False)["input_ids"], np.int64) for text in (chat.prompt, chat.reply)
-        )
+        prompt, reply = (self._encode(text) for text in (chat.prompt, chat.reply))
         marks = prompt == self.processor.token_id(IMAGE_TOKEN)
         if marks.sum() != len(grids):
             raise ShardError(f"row {row['id']}: {marks.sum()} image marks in its messages, {len(grids)} images")
@@ -153,6 +151,9 @@ class Supervised(Stage[SupervisedSettings, Chats]):
         supervised = np.arange(len(prompt) + len(reply)) >= len(prompt)
         return Sample(row["id"], np.concatenate([prompt, reply]), supervised, len(prompt), pixels, grids)
 
+    def _encode(self, text: str) -> NDArray[np.int64]:
+        return np.array(self.processor.tokenizer(text, add_special_tokens=False)["input_ids"], np.int64)
+
     def losses(self, model: VisionLanguageModel, batch: Chats) -> dict[str, Tensor]:
         logits, targets = supervised_logits(model, batch.pack)
         return {"text": F.cross_entropy(logits.float(), targets, reduction="sum")}
@@ -161,51 +162,67 @@ class Supervised(Stage[SupervisedSettings, Chats]):
     def evaluate(self, model: VisionLanguageModel, held_out: Iterator[Loaded[Chats]]) -> dict[str, Any]:
         loss, tokens, samples = 0.0, 0, 0
         said: list[str] = []
-        targets: list[str] = []
-        vocabularies: list[str] = []
-        tasks: list[str] = []
+        waiting: list[Prompt] = []
+        targets: list[tuple[str, str, str]] = []
         for loaded in held_out:
             batch = loaded.batch
             loss += float(self.losses(model, batch)["text"])
             tokens += batch.counts["text"]
             samples += len(batch.ids)
-            room = self.settings.replies - len(said)
-            if room > 0:
-                said += self.replies(model, batch.pack, room)
-                targets += batch.targets[:room]
-                vocabularies += batch.vocabularies[:room]
-                tasks += batch.tasks[:room]
+            room = self.settings.replies - len(targets)
+            waiting += prompts(batch.pack)[:room]
+            targets += list(zip(batch.targets, batch.vocabularies, batch.tasks, strict=True))[:room]
+            while len(waiting) >= REPLIES_AT_ONCE:
+                said += self.replies(model, waiting[:REPLIES_AT_ONCE])
+                del waiting[:REPLIES_AT_ONCE]
+        if waiting:
+            said += self.replies(model, waiting)
         if not samples:
             return {}
         figures: dict[str, Any] = {"samples": samples, "loss": loss / tokens}
         if said:
-            figures |= {"replies": len(said), **metrics.reply_figures(said, targets, vocabularies)}
-            constant = _best_constant(targets, tasks)
-            figures["baselines"] = {"best constant": metrics.reply_figures(constant, targets, vocabularies)}
+            wanted, vocabularies, tasks = map(list, zip(*targets, strict=True))
+            figures |= {"replies": len(said), **metrics.reply_figures(said, wanted, vocabularies)}
+            constant = best_constant(wanted, tasks)
+            figures["baselines"] = {"best constant": metrics.reply_figures(constant, wanted, vocabularies)}
         return figures
 
-    def replies(self, model: VisionLanguageModel, packed: Pack, count: int) -> list[str]:
-        """What the model says, greedily, to the first `count` prompts of a pack."""
-        chunks = zip(packed.ids[0].split(packed.lengths), packed.prompts, strict=True)
-        prompts = [ids[:prompt] for ids, prompt in list(chunks)[:count]]
-        length = max(map(len, prompts))
+    def replies(self, model: VisionLanguageModel, asked: list[Prompt]) -> list[str]:
+        """What the model says to each prompt, greedily."""
+        length = max(len(prompt.ids) for prompt in asked)
         tokenizer = self.processor.tokenizer
-        ids = torch.full((len(prompts), length), tokenizer.pad_token_id)
+        ids = torch.full((len(asked), length), tokenizer.pad_token_id)
         mask = torch.zeros_like(ids)
-        for row, prompt in enumerate(prompts):
-            ids[row, length - len(prompt) :], mask[row, length - len(prompt) :] = prompt, 1
-        longest = max(total - prompt for total, prompt in zip(packed.lengths, packed.prompts, strict=True))
-        grids = packed.grids[: sum(packed.images[:count])]
+        for row, prompt in enumerate(asked):
+            ids[row, length - len(prompt.ids) :], mask[row, length - len(prompt.ids) :] = prompt.ids, 1
         said = model.generate(
             ids,
             mask,
             (ids == self.processor.token_id(IMAGE_TOKEN)).int(),
-            packed.pixels[: int(grids.prod(dim=1).sum())],
-            grids,
+            torch.cat([prompt.pixels for prompt in asked]),
+            torch.cat([prompt.grids for prompt in asked]),
             # A reply much longer than any that is wanted is wrong however it goes on.
-            min(self.settings.max_new_tokens, longest + 16),
+            min(self.settings.max_new_tokens, max(prompt.reply for prompt in asked) + 16),
         )
         return tokenizer.batch_decode(said[:, length:], skip_special_tokens=True)
+
+
+class Prompt(NamedTuple):
+    """What a model is asked: ids and images of one sample; `reply` is the length of the reply that is wanted."""
+
+    ids: Tensor
+    pixels: Tensor
+    grids: Tensor
+    reply: int
+
+
+def prompts(packed: Pack) -> list[Prompt]:
+    """The prompts of the samples of a pack."""
+    grids = packed.grids.split(packed.images)
+    pixels = packed.pixels.split([int(grid.prod(dim=1).sum()) for grid in grids])
+    ids = packed.ids[0].split(packed.lengths)
+    parts = zip(ids, packed.prompts, pixels, grids, strict=True)
+    return [Prompt(i[:n], p, g, len(i) - n) for i, n, p, g in parts]
 
 
 def _parts(content: str) -> list[dict[str, str]]:
@@ -217,14 +234,14 @@ def _parts(content: str) -> list[dict[str, str]]:
     return parts
 
 
-def _best_constant(targets: list[str], tasks: list[str]) -> list[str]:
+def best_constant(targets: list[str], tasks: list[str]) -> list[str]:
     """The reply that is right most often for its task, as the same guess for every sample of it: the actions and the
     answer each the most frequent among `targets` themselves, so no constant guess does better."""
     best: dict[str, str] = {}
     for task in set(tasks):
-        own = [reply for t, kind in zip(targets, tasks, strict=True) if kind == task and (reply := metrics.read_reply(t))]
-        actions = Counter(reply.actions for reply in own if reply.actions is not None).most_common(1)
-        answer = Counter(reply.answer for reply in own).most_common(1)[0][0]
+        replies = [metrics.read_reply(target) for target, kind in zip(targets, tasks, strict=True) if kind == task]
+        actions = Counter(reply.actions for reply in replies if reply and reply.actions is not None).most_common(1)
+        answer = Counter(reply.answer for reply in replies if reply).most_common(1)[0][0]
         block = f"<action>{actions[0][0]}</action>" if actions else ""
         best[task] = f"{block}<answer>{answer}</answer>"
     return [best[task] for task in tasks]

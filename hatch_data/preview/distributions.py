@@ -1,0 +1,87 @@
+"""How the rows of a folder are distributed: overlap, rotation and distance between the first two views."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from hatch_data.preview.choose import Entry, read_group
+from hatch_data.sampling import rotation_between_deg
+from hatch_data.shards import open_shard
+
+#: Rows after which no further row group is read; the groups that are read are evenly spaced over the folder.
+ENOUGH_ROWS = 4000
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """What was measured, its unit, one value per row looked at, and the edges of its histogram."""
+
+    name: str
+    unit: str
+    values: NDArray[np.float64]
+    edges: NDArray[np.float64]
+
+    @property
+    def counts(self) -> NDArray[np.int64]:
+        """Rows per bin; what lies beyond the outer edges counts in the outer bins."""
+        return np.histogram(np.clip(self.values, self.edges[0], self.edges[-1]), self.edges)[0]
+
+
+def measure(rows: Sequence[Entry]) -> tuple[list[Distribution], int]:
+    """Overlap, rotation and distance of the rows' first two views, and from how many rows."""
+    groups = [next(members) for _, members in groupby(rows, key=lambda row: (row.shard, row.group))]
+    step = max(1, round(len(rows) / ENOUGH_ROWS))
+    tables = [
+        read_group(open_shard(entry.shard), entry.shard, entry.group, ["world_from_camera", *_MATCH_COLUMNS])
+        for entry in groups[::step]
+    ]
+    looked_at = sum(len(table) for table in tables)
+    poses = [pair for table in tables for pair in _first_two_poses(table)]
+    first, second = (np.array([pair[k] for pair in poses]).reshape(-1, 4, 4) for k in (0, 1))
+    overlap = np.concatenate([_mean_overlap(table) for table in tables])
+    rotation = rotation_between_deg(first, second)
+    distance = np.linalg.norm(first[:, :3, 3] - second[:, :3, 3], axis=-1)
+    return [
+        Distribution("overlap", "%", 100 * overlap, np.linspace(0, 100, 21)),
+        Distribution("rotation", "°", rotation, _edges(rotation, 5.0)),
+        Distribution("distance", "m", distance, _edges(distance, 0.1)),
+    ], looked_at
+
+
+_MATCH_COLUMNS = [f"matches.list.element.{name}" for name in ("source_patch", "weight", "valid")]
+
+
+def _first_two_poses(table: pa.Table) -> list[tuple[list[float], list[float]]]:
+    poses = table["world_from_camera"].to_pylist()
+    return [(row[0], row[1]) for row in poses if len(row) > 1]
+
+
+def _mean_overlap(table: pa.Table) -> NDArray[np.float64]:
+    """The overlap (`PatchMap.overlap`) of each row that has maps, the mean over its maps, without a loop over rows."""
+    matches = table["matches"].combine_chunks()
+    maps_of_row = np.diff(matches.offsets.to_numpy())
+    fields = {name: matches.values.field(name) for name in ("source_patch", "weight", "valid")}
+    starts = {name: array.offsets.to_numpy().astype(np.int64) for name, array in fields.items()}
+    source, weight, valid = (fields[name].values.to_numpy() for name in ("source_patch", "weight", "valid"))
+    maps = len(starts["valid"]) - 1
+    map_of_entry = np.repeat(np.arange(maps), np.diff(starts["weight"]))
+    map_of_patch = np.repeat(np.arange(maps), np.diff(starts["valid"]))
+    seen = np.bincount(map_of_entry, weight * valid[starts["valid"][map_of_entry] + source], maps)
+    total = np.bincount(map_of_patch, valid, maps)
+    overlap = seen / np.maximum(total, 1e-12)
+    sums = np.bincount(np.repeat(np.arange(len(maps_of_row)), maps_of_row), overlap, len(maps_of_row))
+    mapped = maps_of_row > 0
+    return np.asarray(sums[mapped] / maps_of_row[mapped], np.float64)
+
+
+def _edges(values: NDArray[np.float64], finest: float) -> NDArray[np.float64]:
+    """Round bins, about 20 of them, that hold all but the largest hundredth of the values."""
+    top = float(np.quantile(values, 0.99)) if len(values) else finest
+    width = next(finest * m for m in (1, 2, 4, 10, 20, 40, 100, 1000) if top <= 24 * finest * m or m == 1000)
+    return np.arange(0, max(8, int(np.ceil(top / width))) + 1) * width

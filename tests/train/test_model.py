@@ -1,0 +1,73 @@
+"""The tiny model has the real architecture; its tokenizer is a normal one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+from transformers import AutoImageProcessor, AutoTokenizer
+
+from hatch_train.model import KNOWN_SIZES, VisionLanguageModel, count_parameters, load_processor
+from hatch_train.recipe import ModelSettings
+from hatch_train.tokenizer import SPECIAL_TOKENS, train_tokenizer
+
+TEXTS = ["move_forward 1.2m, turn_left 30deg", "Which way does the camera turn?"] * 30
+TOKENIZER = train_tokenizer(TEXTS, 400)
+
+
+@given(st.text(st.characters(exclude_categories=("Cs",)), max_size=60))
+def test_any_text_comes_back(text: str) -> None:
+    import unicodedata
+
+    text = unicodedata.normalize("NFC", text)
+    ids = TOKENIZER(text, add_special_tokens=False)["input_ids"]
+    assert TOKENIZER.decode(ids) == text
+
+
+def test_the_tokenizer_is_deterministic_and_learns(tmp_path: Path) -> None:
+    again = train_tokenizer(TEXTS, 400)
+    assert again.get_vocab() == TOKENIZER.get_vocab()
+    assert len(TOKENIZER(TEXTS[0])["input_ids"]) < len(TEXTS[0]) // 2
+    assert TOKENIZER.convert_tokens_to_ids(list(SPECIAL_TOKENS)) == list(range(len(SPECIAL_TOKENS)))
+    TOKENIZER.save_pretrained(tmp_path)
+    opened = AutoTokenizer.from_pretrained(tmp_path)
+    chat = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "turn 1.5 °?"}]}]
+    for add in (True, False):
+        texts = [t.apply_chat_template(chat, tokenize=False, add_generation_prompt=add) for t in (TOKENIZER, opened)]
+        assert texts[0] == texts[1]
+    assert TOKENIZER(texts[0])["input_ids"] == opened(texts[0])["input_ids"]
+    assert opened.eos_token == "<|im_end|>" and opened.pad_token == "<|endoftext|>"
+
+
+def test_the_chat_template_is_qwens(shared: Path) -> None:
+    real = AutoTokenizer.from_pretrained(shared / "tokenizer" / "qwen2.5-vl")
+    chat = [
+        {"role": "user", "content": [{"type": "image"}, {"type": "image"}, {"type": "text", "text": "\nwhat?"}]},
+        {"role": "assistant", "content": "<answer>B</answer>"},
+    ]
+    for turns, add in ((chat[:1], True), (chat, False)):
+        ours, theirs = (
+            t.apply_chat_template(turns, tokenize=False, add_generation_prompt=add) for t in (TOKENIZER, real)
+        )
+        assert ours == theirs
+
+
+def test_real_sizes_are_known(shared: Path) -> None:
+    counted = count_parameters(ModelSettings(name=str(shared / "tokenizer" / "qwen2.5-vl")))
+    vision, total = KNOWN_SIZES["Qwen/Qwen2.5-VL-7B-Instruct"]
+    assert counted == {"vision": vision, "language": total - vision}
+
+
+def test_the_processor_keeps_its_pixel_bounds(shared: Path, tiny: VisionLanguageModel, tmp_path: Path) -> None:
+    tiny.processor.save(tmp_path)
+    assert AutoImageProcessor.from_pretrained(tmp_path).size["longest_edge"] == 10_000
+    real = ModelSettings(name=str(shared / "tokenizer" / "qwen2.5-vl"), max_pixels=50_000)
+    assert load_processor(real, ()).pixel_bounds == (56 * 56, 50_000)
+
+
+def test_tiny_is_qwen(tiny: VisionLanguageModel) -> None:
+    assert tiny.model.config.model_type == "qwen2_5_vl"
+    assert tiny.model.config.tie_word_embeddings
+    counts = count_parameters(ModelSettings(name="tiny"))
+    assert 1e6 < sum(counts.values()) < 3e6

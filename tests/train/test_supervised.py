@@ -1,0 +1,119 @@
+"""What is read, what is learnt, and that the mask lies exactly between."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from hatch_data.errors import ShardError
+from hatch_train.data import Shards
+from hatch_train.model import VisionLanguageModel
+from hatch_train.stages.supervised import Chats, Supervised, prompts
+from tests.train import rows
+from tests.train.conftest import MakeRecipe
+
+
+def stage_of(make_recipe: MakeRecipe, tiny: VisionLanguageModel, **settings: object) -> Supervised:
+    recipe = make_recipe({"supervised": {"steps": 1, "learning_rate": 1e-3, **settings}})
+    return Supervised("s", recipe.stages["supervised"], recipe, tiny.processor)
+
+
+def batch_of(stage: Supervised, folder: Path, count: int = 3) -> Chats:
+    shards = Shards([str(folder)], "train", stage.small)
+    return stage.batch(shards, stage.items(shards)[:count], 0)
+
+
+def split_texts(stage: Supervised, batch: Chats) -> list[tuple[str, str]]:
+    """(read, learnt) text of each sample of a pack."""
+    texts = []
+    pack = batch.pack
+    for ids, mask in zip(pack.ids[0].split(pack.lengths), pack.supervised[0].split(pack.lengths), strict=True):
+        texts.append(tuple(stage.processor.tokenizer.decode(part) for part in (ids[~mask], ids[mask])))
+    return texts
+
+
+def test_the_mask_covers_exactly_the_reply(make_recipe: MakeRecipe, tiny: VisionLanguageModel, shards: Path) -> None:
+    stage = stage_of(make_recipe, tiny)
+    batch = batch_of(stage, shards)
+    for (read, learnt), target in zip(split_texts(stage, batch), batch.targets, strict=True):
+        assert learnt == target + "<|im_end|>"
+        assert read.endswith("<|im_start|>assistant\n") and target not in read
+        assert read.count("<|image_pad|>") == 2 * 3 * 4
+    assert batch.counts["text"] == int(batch.pack.supervised.sum())
+
+
+def test_actions_stand_before_the_answer_or_not_at_all(
+    make_recipe: MakeRecipe, tiny: VisionLanguageModel, shards: Path
+) -> None:
+    expected = rows.row(0)
+    batch = batch_of(stage_of(make_recipe, tiny), shards, 1)
+    assert batch.targets == [expected.messages[-1]["content"]]
+    stage = stage_of(make_recipe, tiny, with_actions=False)
+    batch = batch_of(stage, shards, 1)
+    assert batch.targets == [f"<answer>{expected.answer}</answer>"]
+    assert "<action>" not in split_texts(stage, batch)[0][0]
+
+
+def test_lengths_are_known_before_anything_is_decoded(
+    make_recipe: MakeRecipe, tiny: VisionLanguageModel, shards: Path
+) -> None:
+    stage = stage_of(make_recipe, tiny)
+    known = Shards([str(shards)], "train", stage.small)
+    for item in stage.items(known)[:5]:
+        pack = stage.batch(known, [item], 0).pack
+        assert (item.tokens, item.patches) == (pack.ids.numel(), len(pack.pixels))
+
+
+def test_three_images_give_three_pairs(make_recipe: MakeRecipe, tiny: VisionLanguageModel, tmp_path: Path) -> None:
+    rows.write(tmp_path / "three", "train", [rows.row(0, images=3)])
+    batch = batch_of(stage_of(make_recipe, tiny), tmp_path / "three")
+    assert batch.targets[0].count('"from"') == 3
+    assert batch.pack.images == [3]
+
+
+def test_loss_is_the_mean_over_supervised_tokens(
+    make_recipe: MakeRecipe, tiny: VisionLanguageModel, shards: Path
+) -> None:
+    """Against plain transformers, one sample at a time, with labels."""
+    stage = stage_of(make_recipe, tiny)
+    batch = batch_of(stage, shards, 1)
+    pack = batch.pack
+    with torch.no_grad():
+        plain = tiny.model(
+            input_ids=pack.ids,
+            attention_mask=torch.ones_like(pack.ids),
+            mm_token_type_ids=pack.types,
+            pixel_values=tiny.normalised(pack.pixels),
+            image_grid_thw=pack.grids,
+            labels=torch.where(pack.supervised, pack.ids, -100),
+        ).loss
+        ours = stage.losses(tiny, batch)["text"] / batch.counts["text"]
+    assert float(ours) == pytest.approx(float(plain), rel=1e-5)
+
+
+def test_replies_do_not_depend_on_what_is_beside_them(
+    make_recipe: MakeRecipe, tiny: VisionLanguageModel, shards: Path
+) -> None:
+    stage = stage_of(make_recipe, tiny, max_new_tokens=12)
+    together = stage.replies(tiny, prompts(batch_of(stage, shards, 3).pack))
+    known = Shards([str(shards)], "train", stage.small)
+    alone = [stage.replies(tiny, prompts(stage.batch(known, [item], 0).pack))[0] for item in stage.items(known)[:3]]
+    assert together == alone
+
+
+@pytest.mark.parametrize(
+    "spoil, message",
+    [
+        (rows.without_answer, "row row-0000: its answer is empty: no token to supervise"),
+        (lambda one: replace(one, messages=[{"role": "user", "content": "<image>?"}, {}]), "1 image marks"),
+    ],
+)
+def test_unusable_rows_are_named(
+    spoil, message: str, make_recipe: MakeRecipe, tiny: VisionLanguageModel, tmp_path: Path
+) -> None:
+    rows.write(tmp_path / "bad", "train", [spoil(rows.row(0))])
+    with pytest.raises(ShardError, match=message):
+        batch_of(stage_of(make_recipe, tiny), tmp_path / "bad")
