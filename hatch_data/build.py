@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,7 @@ def run(folder: BuildFolder, workers: int | None = None) -> dict[str, Any]:
             bar.update()
             bar.set_postfix_str(f"{rows} rows")
             if report.failure:
-                bar.write(f"failed: {report.scene}: {report.failure}", file=None)
+                bar.write(f"failed: {report.scene}: {report.failure}", file=sys.stderr)
     return folder.commit(list(reports.values()))
 
 

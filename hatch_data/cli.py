@@ -35,6 +35,11 @@ def main() -> None:
 @click.option("--recipe", "-r", default="default", show_default=True, help="Recipe file, or name of a shipped one.")
 @click.option("--layout", help="Layout of the scans, where it is not to be detected.")
 @click.option(
+    "--depth",
+    type=click.Choice(["auto", "sensor", "mesh", "fused"]),
+    help="Where depth comes from.  [default: from the recipe]",
+)
+@click.option(
     "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change one setting, e.g. pairs.per_frame=2."
 )
 @click.option("--workers", type=click.IntRange(1), help="Processes.  [default: one per core]")
@@ -47,6 +52,7 @@ def build(
     out: Path,
     recipe: str,
     layout: str | None,
+    depth: str | None,
     overrides: tuple[str, ...],
     workers: int | None,
     seed: int | None,
@@ -59,6 +65,8 @@ def build(
     from hatch_data import settings
     from hatch_data.recipe import DataRecipe
 
+    if depth is not None:
+        overrides = (*overrides, f"depth={depth}")
     if seed is not None:
         overrides = (*overrides, f"seed={seed}")
     typed = settings.load(DataRecipe, settings.resolve(recipe, "data"), overrides)

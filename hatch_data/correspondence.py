@@ -16,7 +16,6 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from hatch_data.geometry import inverse
 from hatch_data.patches import FLOW_CODE, FLOW_STEPS, UNDECIDED, FlowField, Grid, PatchMap, Visibility, from_samples
 from hatch_data.views import View, limits
 
@@ -63,11 +62,10 @@ def correspond(
 def _target_from_source(source: View, target: View) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """(3, 3) K_y R_yx K_x^-1 and (3,) K_y t_yx: homogeneous target position = ray @ (u, v, 1) * z + shift, positions
     counted in pixels from the top-left corner of the image."""
-    target_from_source = inverse(target.world_from_camera) @ source.world_from_camera
-    corner_from_centre = np.array([[1.0, 0.0, 0.5], [0.0, 1.0, 0.5], [0.0, 0.0, 1.0]])
-    k_source, k_target = corner_from_centre @ source.camera.matrix, corner_from_centre @ target.camera.matrix
-    ray = k_target @ target_from_source[:3, :3] @ np.linalg.inv(k_source)
-    return ray.astype(np.float32), (k_target @ target_from_source[:3, 3]).astype(np.float32)
+    position_from_world, world_from_position = target.position_from_world, source.world_from_position
+    ray = position_from_world[:, :3] @ world_from_position[:, :3]
+    shift = position_from_world[:, :3] @ world_from_position[:, 3] + position_from_world[:, 3]
+    return ray.astype(np.float32), shift.astype(np.float32)
 
 
 @numba.njit(cache=True, nogil=True, inline="always", error_model="numpy")

@@ -5,11 +5,35 @@ from __future__ import annotations
 import hashlib
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from hatch_data.actions import ActionLanguage
 from hatch_data.correspondence import STRIDE_PX
+from hatch_data.depth_source import DepthMode
+from hatch_data.errors import SettingsError
 from hatch_data.settings import Settings, to_yaml
+
+
+class ScanSettings(Settings):
+    """How a scan departs from what its layout promises: `hatch-data doctor` says which of these to set, and to what.
+
+    Applied in this order by `hatch_data.repairs`.
+    """
+
+    check: bool = Field(True, description="refuse a scan whose frames contradict each other")
+    pose: Literal["world_from_camera", "camera_from_world"] = Field("world_from_camera", description="poses as read")
+    camera_axes: Literal["opencv", "opengl"] = Field("opencv", description="y down and z forward, or y up and z back")
+    pose_shift: int = Field(0, description="frame n takes the pose of frame n + pose_shift")
+    time_shift_s: float = Field(0.0, description="a frame of stamp t takes the pose at t + time_shift_s")
+    rotate: Literal[0, 90, 180, 270] = Field(0, description="degrees by which images are turned clockwise")
+    intrinsics_scale: float = Field(1.0, gt=0, description="intrinsics are for another size: pixels times this")
+    focal_scale: float = Field(1.0, gt=0, description="focal lengths times this")
+    depth_is: Literal["planar", "ray"] = Field("planar", description="depth along the optical axis, or along each ray")
+    depth_scale: float = Field(1.0, gt=0, description="metres of depth times this")
+    color_zoom: float = Field(1.0, gt=0, description="focal lengths of the colour camera alone times this")
+    color_shift_px: tuple[float, float] = Field((0.0, 0.0), description="added to its principal point")
+    skip: tuple[str, ...] = Field((), description="ids of frames to leave out, or first..last")
+    longest_gap: int | None = Field(None, ge=1, description="pairs of frames further apart are not asked: poses drift")
 
 
 class FrameSettings(Settings):
@@ -63,11 +87,25 @@ class SplitSettings(Settings):
     validation: float = Field(0.15, ge=0, lt=1)
     test: float = Field(0.0, ge=0, lt=1)
 
+    @model_validator(mode="after")
+    def _leaves_training(self) -> SplitSettings:
+        if self.validation + self.test >= 1:
+            raise SettingsError(
+                f"split: validation {self.validation} and test {self.test} leave nothing for training; "
+                "their sum must be below 1"
+            )
+        return self
+
 
 class DataRecipe(Settings):
     """Everything that decides the bytes of a build, the scans and the version of the code apart."""
 
     seed: int = 0
+    scan: ScanSettings = ScanSettings()
+    scans: dict[str, ScanSettings] = Field({}, description="for the scans named here, instead of `scan`")
+    depth: DepthMode = Field(
+        "auto", description="sensor; mesh: rendered; fused: sensor, holes filled; auto: sensor, else mesh"
+    )
     frames: FrameSettings = FrameSettings()
     pairs: PairSettings = PairSettings()
     rows_per_scene: int | None = Field(None, ge=1, description="at most this many rows from one scan")
@@ -78,6 +116,10 @@ class DataRecipe(Settings):
         {"patch_match": 1.0, "camera_motion": 1.0, "camera_position": 1.0}, description="family: relative weight"
     )
     split: SplitSettings = SplitSettings()
+
+    def of_scan(self, scene: str) -> ScanSettings:
+        """The repairs of one scan."""
+        return self.scans.get(scene, self.scan)
 
     @property
     def digest(self) -> str:

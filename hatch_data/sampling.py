@@ -106,17 +106,19 @@ def _draw_in_turn(i: Array, j: Array, stratum: Array, wanted: int, rng: np.rando
 
 
 def splits_by_space(spaces: list[str], settings: SplitSettings) -> dict[str, str]:
-    """Space -> split. A space's split depends on its name alone, but where the names leave a split that is asked for
-    empty, the spaces nearest to it by hash are moved there."""
+    """Space -> split. A space's split depends on its name alone, but where the names leave training or a split that is
+    asked for empty, the space of the fullest split that is nearest to it by hash is moved there."""
     rank = {space: int(hashlib.sha256(space.encode()).hexdigest()[:8], 16) / 2**32 for space in set(spaces)}
     bounds = (("test", settings.test), ("validation", settings.test + settings.validation))
     split = {space: next((name for name, bound in bounds if value < bound), "train") for space, value in rank.items()}
     ordered = sorted(rank, key=lambda space: rank[space])
-    for name, share in (("test", settings.test), ("validation", settings.validation)):
-        if share > 0 and name not in split.values():
-            spare = [s for s in ordered if split[s] == "train"]
-            if len(spare) > 1:
-                split[spare[0]] = name
+    for name, share in (("train", 1.0), ("test", settings.test), ("validation", settings.validation)):
+        count = Counter(split.values())
+        if share == 0 or count[name]:
+            continue
+        donor = max(count, key=lambda other: (count[other], other == "train"))
+        if count[donor] > 1 or name == "train":
+            split[[s for s in ordered if split[s] == donor][-1 if name == "train" else 0]] = name
     return split
 
 

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hatch_data.errors import FrameError
 from hatch_data.geometry import Array, Camera
 
 
@@ -61,6 +63,7 @@ class Frame:
 
     `world_from_camera` is the pose of the *colour* camera. `read_color` returns the encoded bytes of the image as
     they lie on disk (JPEG or PNG), `read_depth` the decoded depth. Both raise `FrameError` with a countable reason.
+    `read_depth` is None where the scan has no sensor depth for the frame: `depth_source.with_depth` gives it some.
     """
 
     id: str
@@ -68,8 +71,14 @@ class Frame:
     camera: Camera
     read_color: Callable[[], bytes]
     sensor: DepthSensor
-    read_depth: Callable[[], DepthImage]
+    read_depth: Callable[[], DepthImage] | None
     timestamp_s: float | None = None
+
+    def depth(self) -> DepthImage:
+        """The decoded depth. Raises `FrameError`: `missing_depth` where the frame has none."""
+        if self.read_depth is None:
+            raise FrameError("missing_depth", f"frame {self.id}: no depth image")
+        return self.read_depth()
 
 
 @dataclass(frozen=True)
@@ -88,7 +97,9 @@ class Scene:
 
     `up` is a unit vector in the world frame, `up_source` is "layout" where the layout states gravity, else
     "estimated". `space` names the physical place (several scans of one room share it): splits never cut through it.
-    `dropped` maps a reason to the ids of the frames lost to it.
+    `dropped` maps a reason to the ids of the frames lost to it. `mesh` is the file of the scan's mesh, in the world of
+    the poses. `pose_at` gives world-from-camera (4, 4) at any stamp, None or not finite where it is not known, for
+    layouts that write poses by stamp and not by frame.
     """
 
     id: str
@@ -99,6 +110,8 @@ class Scene:
     up_source: str
     instances: list[Instance] = field(default_factory=list)
     dropped: dict[str, list[str]] = field(default_factory=dict)
+    mesh: Path | None = None
+    pose_at: Callable[[float], Array | None] | None = None
 
     def drop(self, reason: str, frame_id: str) -> None:
         """Record that a frame was left out, and why."""

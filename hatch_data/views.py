@@ -9,13 +9,14 @@ from __future__ import annotations
 import os
 import tempfile
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import IO
 
 import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from hatch_data.geometry import Array, Camera
+from hatch_data.geometry import Array, Camera, inverse
 from hatch_data.scene import DepthTolerance, Frame
 
 #: A pixel is a depth edge where its inverse depth departs from the line through its neighbours' (planes have affine
@@ -46,6 +47,20 @@ class View:
     world_from_camera: Array
     tolerance: DepthTolerance
 
+    @cached_property
+    def position_from_world(self) -> Array:
+        """(3, 4): homogeneous world points to homogeneous positions, in raster pixels from the top-left corner."""
+        k = self.camera.matrix + [[0, 0, 0.5], [0, 0, 0.5], [0, 0, 0]]
+        return k @ inverse(self.world_from_camera)[:3]
+
+    @cached_property
+    def world_from_position(self) -> Array:
+        """(3, 4): ray of a homogeneous position, as long as one metre of depth, and the centre of the camera."""
+        c = self.camera
+        inverse_k = [[1 / c.fx, 0, -(c.cx + 0.5) / c.fx], [0, 1 / c.fy, -(c.cy + 0.5) / c.fy], [0, 0, 1]]
+        pose = self.world_from_camera
+        return np.concatenate([pose[:3, :3] @ inverse_k, pose[:3, 3:]], axis=1)
+
     @property
     def valid_share(self) -> float:
         """Share of the raster with measured depth that is no depth edge."""
@@ -68,7 +83,7 @@ def prepare(frame: Frame) -> View:
     intrinsics, an offset between the cameras, too coarse) is carried over as a surface. Raises `FrameError` where the
     depth cannot be read.
     """
-    depth = frame.read_depth()
+    depth = frame.depth()
     raw, unit = _as_int16(depth.values, depth.metres_per_unit)
     bounds = limits(frame.sensor.tolerance)
     marked = mark_edges(raw, np.float32(unit), bounds)

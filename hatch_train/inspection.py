@@ -122,7 +122,7 @@ def report_text(report: dict[str, Any]) -> str:
                 lines.append(f"  {key:18}" + "".join(f"{_figure(key, v):>15}" for v in columns))
         counted = next((f"{after[key]} {key}" for key in ("pairs", "samples") if key in after), "")
         lines.append(f"  on {counted}" + (f", {after['replies']} replies" if "replies" in after else ""))
-    lines.append(f"held out by {' and '.join(sorted(set(report['split'])))}")
+    lines.append(f"held out by {' and '.join(sorted(set(report['split'])))}; before is {report['from']}")
     lines.append(f"model: {report['model']}")
     return "\n".join(lines)
 

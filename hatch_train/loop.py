@@ -60,6 +60,7 @@ def run(recipe: Recipe) -> dict[str, Any]:
         checkpoint.restore(found[-1], model.model)
     report = _Report(output / "report.json")
     report.tree["split"] = splits(recipe)
+    report.tree["from"] = "a random model" if recipe.model.name == "tiny" else recipe.model.name
     with _signals() as asked, SummaryWriter(str(output / "tensorboard")) as board:
         for number, (name, settings) in enumerate(recipe.stages.items()):
             if number < start.stage:

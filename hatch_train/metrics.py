@@ -6,13 +6,14 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hatch_data.actions import parse_pairs
+from hatch_data.actions import Pair, parse_pairs
 from hatch_data.errors import ActionError
 from hatch_data.patches import Grid, PatchMap
 
@@ -87,16 +88,17 @@ def read_reply(text: str) -> Reply | None:
     return Reply(match[1], match[2].strip()) if match else None
 
 
-def same_actions(said: str, target: str, vocabulary: str) -> bool:
-    """Whether an `<action>` block says exactly the target's actions, for every pair."""
+def read_actions(block: str, vocabulary: str) -> list[Pair] | None:
+    """The pairs of an `<action>` block; None where it does not say exactly what the language allows."""
     try:
-        return parse_pairs(said, vocabulary=vocabulary) == parse_pairs(target, vocabulary=vocabulary)
+        return parse_pairs(block, vocabulary=vocabulary)
     except ActionError:
-        return False
+        return None
 
 
 def reply_figures(texts: Sequence[str], targets: Sequence[str], vocabularies: Sequence[str]) -> dict[str, float]:
-    """Shares of replies in the right format, with exactly the target's actions, and with its answer."""
+    """Shares of replies in the right format, with exactly the target's actions for every pair, with at least its verbs
+    in their order, and with its answer."""
     totals: Counter[str] = Counter()
     with_actions = 0
     for text, target, vocabulary in zip(texts, targets, vocabularies, strict=True):
@@ -108,8 +110,15 @@ def reply_figures(texts: Sequence[str], targets: Sequence[str], vocabularies: Se
         totals["format"] += 1
         totals["answer"] += said.answer.casefold() == meant.answer.casefold()
         if said.actions is not None and meant.actions is not None:
-            totals["actions"] += same_actions(said.actions, meant.actions, vocabulary)
+            pairs, wanted = (read_actions(block, vocabulary) for block in (said.actions, meant.actions))
+            totals["exact"] += pairs == wanted
+            totals["verbs"] += _verbs(pairs) == _verbs(wanted)
     figures = {"format right": totals["format"] / max(len(texts), 1)}
     if with_actions:
-        figures["action exact match"] = totals["actions"] / with_actions
+        figures["action exact match"] = totals["exact"] / with_actions
+        figures["action verbs match"] = totals["verbs"] / with_actions
     return figures | {"answer right": totals["answer"] / max(len(texts), 1)}
+
+
+def _verbs(pairs: list[Pair] | None) -> Any:
+    return pairs and [(source, target, [step.verb for step in actions]) for source, target, actions in pairs]

@@ -69,6 +69,11 @@ class DataSettings(Settings):
     image_cache_mb: Annotated[int, Field(ge=0)] = 256
     augment: AugmentSettings | None = None
 
+    @field_validator("shards", mode="before")
+    @classmethod
+    def _one_or_several(cls, shards: Any) -> Any:
+        return (shards,) if isinstance(shards, str) else shards
+
 
 class StageSettings(Settings):
     """What every stage has. A step is `accumulate` packs; `warmup` is a share of the steps; the learning rate then

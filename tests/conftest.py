@@ -15,3 +15,13 @@ def shared() -> Path:
     if not path.is_dir():
         pytest.skip(f"needs the shared scans and tokenizer; set HATCH_SHARED (looked in {path})")
     return path.resolve()
+
+
+@pytest.fixture(scope="session")
+def small_build(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished build of three synthetic scenes; not to be changed."""
+    from tests.builds import build_small
+
+    out = tmp_path_factory.mktemp("builds") / "small"
+    build_small(out)
+    return out

@@ -58,8 +58,10 @@ class Canvas:
         """A line of wording in its style."""
         if line.mark == "head":
             self.text(x, y, line.text.upper(), color=FAINT, size=9, weight="bold")
-        elif line.mark == "right":
-            self.text(x, y, f"✓ {line.text}", color=RIGHT, size=13, weight="bold")
+        elif line.mark in ("right", "rest"):
+            self.text(x + 22, y, line.text, color=RIGHT, size=13, weight="bold")
+            if line.mark == "right":
+                self.text(x, y, "✓", color=RIGHT, size=13, weight="bold")
         else:
             self.text(x, y, line.text, size=13)
 
@@ -68,9 +70,9 @@ class Canvas:
         (x0, y0), (x1, y1) = self._at(*start), self._at(*end)
         self.figure.add_artist(
             Line2D(
-                [x0, x1], [y0, y1], color=tuple(color), linewidth=1.3, marker="o", markersize=6,
-                markeredgecolor="white", markeredgewidth=1, path_effects=[withStroke(linewidth=3, foreground="#000000a0")],
-                transform=self.figure.transFigure,
+                [x0, x1], [y0, y1], color=tuple(color), linewidth=1.3, transform=self.figure.transFigure,
+                marker="o", markersize=6, markeredgecolor="white", markeredgewidth=1,
+                path_effects=[withStroke(linewidth=3, foreground="#000000a0")],
             )
         )  # fmt: skip
 

@@ -77,11 +77,12 @@ def _mean_overlap(table: pa.Table) -> NDArray[np.float64]:
     overlap = seen / np.maximum(total, 1e-12)
     sums = np.bincount(np.repeat(np.arange(len(maps_of_row)), maps_of_row), overlap, len(maps_of_row))
     mapped = maps_of_row > 0
-    return np.asarray(sums[mapped] / maps_of_row[mapped], np.float64)
+    return sums[mapped] / maps_of_row[mapped]
 
 
 def _edges(values: NDArray[np.float64], finest: float) -> NDArray[np.float64]:
     """Round bins, about 20 of them, that hold all but the largest hundredth of the values."""
     top = float(np.quantile(values, 0.99)) if len(values) else finest
     width = next(finest * m for m in (1, 2, 4, 10, 20, 40, 100, 1000) if top <= 24 * finest * m or m == 1000)
-    return np.arange(0, max(8, int(np.ceil(top / width))) + 1) * width
+    bins = max(8, int(np.ceil(top / width)))
+    return np.linspace(0, bins * width, bins + 1)

@@ -25,8 +25,9 @@ UNMATCHED = {
 #: The share of the matching colour in a matched patch; it takes on the photo's light and shade.
 _TINT = 0.45
 LINES = 12
-#: A line is drawn only for a patch of which at least this share lands in one patch.
-_LEAST_WEIGHT = 0.4
+#: A line is drawn only for a patch of which at least this share is measured and seen, in patches of the target that
+#: lie no further apart than this (root mean square): half on a near and half on a far surface has no one place.
+_LEAST_SHARE, _GREATEST_SCATTER_PATCHES = 0.5, 1.5
 
 
 @dataclass(frozen=True)
@@ -44,8 +45,8 @@ def position_colors(positions: NDArray[np.float64]) -> NDArray[np.float64]:
     OKLCh (B. Ottosson, "A perceptual color space for image processing", 2020), so that steps look equally large.
     """
     x, y = positions[..., 0], positions[..., 1]
-    lightness = 0.86 - 0.34 * y
-    hue, chroma = np.radians(20 + 310 * x), 0.19
+    lightness = 0.86 - 0.3 * y
+    hue, chroma = np.radians(20 + 310 * x), 0.16
     a, b = chroma * np.cos(hue), chroma * np.sin(hue)
     lms = np.stack(
         [
@@ -113,11 +114,14 @@ def landing(patch_map: PatchMap) -> NDArray[np.float64]:
 
 def lines(patch_map: PatchMap, count: int = LINES) -> NDArray[np.float64]:
     """(up to `count`, 4): x and y in the source, x and y in the target, shares, of clear matches spread far apart."""
-    clear = (patch_map.visibility == Visibility.VISIBLE) & (patch_map.valid >= _LEAST_WEIGHT)
-    strongest = np.zeros(len(patch_map.valid))
-    np.maximum.at(strongest, patch_map.source_patch, patch_map.weight)
-    clear &= strongest >= _LEAST_WEIGHT
-    ends = np.concatenate([centres(patch_map.source_grid), landing(patch_map)], axis=-1)[clear]
+    landed = landing(patch_map)
+    seen = np.bincount(patch_map.source_patch, patch_map.weight, len(landed))
+    away = centres(patch_map.target_grid)[patch_map.target_patch] - landed[patch_map.source_patch]
+    squared = ((away * patch_map.target_grid[::-1]) ** 2).sum(axis=-1)
+    scatter = np.bincount(patch_map.source_patch, patch_map.weight * squared, len(landed))
+    clear = (patch_map.visibility == Visibility.VISIBLE) & (np.minimum(seen, patch_map.valid) >= _LEAST_SHARE)
+    clear &= scatter <= seen * _GREATEST_SCATTER_PATCHES**2
+    ends = np.concatenate([centres(patch_map.source_grid), landed], axis=-1)[clear]
     if len(ends) <= count:
         return ends
     # Farthest-point sampling, begun at the match nearest to the middle of all.

@@ -176,6 +176,6 @@ def _histogram(spread: Distribution) -> str:
     return (
         f'<figure><svg viewBox="0 0 {width} {height}" preserveAspectRatio="none" role="img" '
         f'aria-label="Histogram of {spread.name}">{bars}</svg><div class="axis"><span>{edges[0]:g}</span>'
-        f"<span>{edges[-1]:g} {spread.unit}</span></div>"
+        f"<span>{edges[-1]:g} {spread.unit}{' and more' * bool((spread.values > edges[-1]).any())}</span></div>"
         f"<figcaption>{spread.name}</figcaption></figure>"
     )

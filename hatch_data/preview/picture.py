@@ -26,7 +26,7 @@ _MARGIN, _GAP = 28, 20
 _STRIP_TOP, _LEGEND = 78, 36
 _TALLEST_IMAGE_PX, _TALLEST_STORED_PX = 640, 340
 _TEXT_WIDTH_PX, _SKETCH_PX = 872, 560
-_LINE_PX, _LETTER_PX = 25, 10.2
+_LINE_PX, _LETTER_PX = 25, 9.3
 
 #: Left, top, right, bottom in whole pixels.
 _Band = tuple[int, int, int, int]

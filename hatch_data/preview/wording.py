@@ -11,7 +11,7 @@ from hatch_data.shards import ActionLabel, Row
 
 @dataclass(frozen=True)
 class Line:
-    """A line of text; `mark` is "", "head" (a heading) or "right" (a right answer)."""
+    """A line of text; `mark` is "", "head" (a heading), "right" (a right answer) or "rest" (where one goes on)."""
 
     text: str
     mark: str = ""
@@ -41,5 +41,10 @@ def action_lines(row: Row, labels: list[ActionLabel]) -> list[Line]:
 
 
 def wrapped(lines: list[Line], letters: int) -> list[Line]:
-    """The lines, none longer than so many letters."""
-    return [Line(part, line.mark) for line in lines for part in (textwrap.wrap(line.text, letters) or [""])]
+    """The lines, none longer than so many letters; right answers are bold, so wider, and get fewer."""
+    parts = []
+    for line in lines:
+        room = letters * 5 // 6 if line.mark == "right" else letters
+        first, *more = textwrap.wrap(line.text, room) or [""]
+        parts += [Line(first, line.mark), *(Line(part, "rest" if line.mark == "right" else line.mark) for part in more)]
+    return parts

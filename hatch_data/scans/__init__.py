@@ -18,9 +18,25 @@ from hatch_data.scene import Scene
 
 #: Layout name -> module. Order matters to nothing: a folder that two readers claim is an error.
 LAYOUTS = {
+    "3rscan": "three_r_scan",
     "7scenes": "seven_scenes",
+    "arkitscenes": "arkitscenes",
+    "colmap": "colmap",
+    "hypersim": "hypersim",
+    "matterport": "matterport",
+    "mesh": "textured_mesh",
+    "nerfstudio": "nerfstudio",
+    "record3d": "record3d",
     "redwood": "redwood",
+    "replica": "replica",
     "scannet": "scannet_extracted",
+    "scannet-frames-25k": "scannet_frames_25k",
+    "scannet-posed-images": "scannet_posed_images",
+    "scannet-sens": "scannet_sens",
+    "scannetpp-dslr": "scannetpp_dslr",
+    "scannetpp-iphone": "scannetpp_iphone",
+    "spar": "spar",
+    "stray": "stray",
     "tum": "tum",
 }
 SYNTHETIC = "synthetic"
@@ -107,4 +123,5 @@ def _find_one(name: str, layout: str | None) -> list[ScanRef]:
 
 def _ref(layout: str, folder: Path) -> ScanRef:
     resolved = folder.resolve()
-    return ScanRef(layout, str(resolved), resolved.name, reader(layout).space(resolved))
+    name = resolved.stem if resolved.is_file() else resolved.name
+    return ScanRef(layout, str(resolved), name, reader(layout).space(resolved))

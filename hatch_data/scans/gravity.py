@@ -57,7 +57,7 @@ def _world_normals(frame: Frame) -> Array:
     The build meets an unreadable depth image again and counts it; here it only tells nothing about gravity.
     """
     try:
-        depth = frame.read_depth().metres[::STRIDE, ::STRIDE].astype(np.float64)
+        depth = frame.depth().metres[::STRIDE, ::STRIDE].astype(np.float64)
     except FrameError:
         return np.empty((0, 3))
     rows, columns = np.mgrid[: depth.shape[0], : depth.shape[1]] * STRIDE

@@ -6,18 +6,18 @@ A frame without colour, depth or a usable pose is left out and counted; its neig
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 
 from hatch_data.errors import FrameError, ScanError
 from hatch_data.geometry import Array, Camera, inverse, is_rigid, nearest_rigid
 from hatch_data.scans import files
-from hatch_data.scene import DepthSensor, Frame
+from hatch_data.scene import DepthImage, DepthSensor, Frame
 
 Size = tuple[int, int]
 
@@ -28,18 +28,39 @@ ROUNDING = 5e-3
 CENTRE_SHARE = 0.1
 
 
+class StoredColor(Protocol):
+    """A colour image that is no file of its own. Both raise `FrameError` `unreadable_color`; values pickle."""
+
+    def size(self) -> Size:
+        """(width, height), known without decoding."""
+
+    def read(self) -> bytes:
+        """The encoded image, JPEG or PNG."""
+
+
+class StoredDepth(Protocol):
+    """A depth image that is no file of its own. Both raise `FrameError` `unreadable_depth`; values pickle."""
+
+    def size(self) -> Size:
+        """(width, height), known without decoding."""
+
+    def read(self) -> DepthImage:
+        """The decoded image."""
+
+
 @dataclass(frozen=True)
 class View:
     """One frame as the layout lists it, unchecked. What is missing is None.
 
-    `pose` is world-from-camera, (4, 4) as written or the file that holds it.
+    `pose` is world-from-camera, (4, 4) as written or the file that holds it. `rig` where not all views share one.
     """
 
     id: str
-    color: Path | None
-    depth: Path | None
-    pose: Array | Path | None
+    color: files.Readable | StoredColor | None
+    depth: files.Readable | StoredDepth | None
+    pose: Array | files.Readable | None
     timestamp_s: float | None = None
+    rig: Rig | None = None
 
 
 @dataclass(frozen=True)
@@ -66,7 +87,7 @@ class Intrinsics:
             stated = f"for {self.size[0]}x{self.size[1]}"
         elif not min(self.fx, self.fy) > 0:
             stated = f"with focal lengths ({self.fx:g}, {self.fy:g})"
-        elif max(abs(self.cx / width - 0.5), abs(self.cy / height - 0.5)) > CENTRE_SHARE:
+        elif not self.size and max(abs(self.cx / width - 0.5), abs(self.cy / height - 0.5)) > CENTRE_SHARE:
             stated = f"around ({self.cx:g}, {self.cy:g})"
         else:
             return Camera(width, height, self.fx, self.fy, self.cx, self.cy)
@@ -80,21 +101,26 @@ class Intrinsics:
 class Rig:
     """The two cameras behind every frame of a scan, and how depth is stored.
 
-    `no_depth` is a stored value that means "none" besides 0. `posed` names the camera whose pose the layout writes.
+    `depth` None: depth is registered to colour, if smaller, and has its camera. `no_depth` is a stored value that means
+    "none" besides 0; like `metres_per_unit` it is for depth in files. `posed` names the camera whose pose is written.
     Depth has the default tolerance: of a Kinect's axial noise (Nguyen et al. 2012: 0.0012 + 0.0019 (z - 0.4)^2 m) it
     holds three standard deviations up to 4 m.
     """
 
     color: Intrinsics
-    depth: Intrinsics
-    metres_per_unit: float
+    depth: Intrinsics | None
+    metres_per_unit: float = 1e-3
     no_depth: int | None = None
     color_from_depth: Array = field(default_factory=lambda: np.eye(4))
     posed: Literal["color", "depth"] = "color"
 
 
-def posed_frames(path: Path, views: Sequence[View], rig: Rig, wanted: str) -> tuple[list[Frame], dict[str, list[str]]]:
+def posed_frames(
+    path: Path, views: Sequence[View], rig: Rig, wanted: str, mesh: Path | None = None
+) -> tuple[list[Frame], dict[str, list[str]]]:
     """Frames that can be used, in the order of `views`, and the ids of the others by reason.
+
+    Frames without depth are kept where the scan has a `mesh`, which can give them some (`depth_source`).
 
     Reasons: `missing_color`, `missing_depth`, `missing_pose`; `lost_pose` (-inf or NaN), `zero_pose`, `bad_pose` (not
     rigid), `identity_pose` (the value of a pose never set; legitimate for the first frame, which often defines the
@@ -105,7 +131,7 @@ def posed_frames(path: Path, views: Sequence[View], rig: Rig, wanted: str) -> tu
     usable: list[_Usable] = []
     for index, view in enumerate(views):
         try:
-            usable.append(_checked(view, first=index == 0))
+            usable.append(_checked(view, first=index == 0, needs_depth=mesh is None))
         except FrameError as error:
             dropped.setdefault(error.reason, []).append(view.id)
     if not usable:
@@ -116,56 +142,73 @@ def posed_frames(path: Path, views: Sequence[View], rig: Rig, wanted: str) -> tu
         raise ScanError(f"{path}: all {len(poses)} poses are the same, as if never set; needs {wanted}")
 
     color_size = _commonest(view.color_size for view in usable)
-    depth_size = _commonest(view.depth_size for view in usable)
-    camera = rig.color.camera(color_size, "colour")
-    sensor = DepthSensor(rig.depth.camera(depth_size, "depth"), rig.color_from_depth)
-    posed_from_color = inverse(rig.color_from_depth) if rig.posed == "depth" else np.eye(4)
+    depth_sizes = [view.depth_size for view in usable if view.depth_size]
+    depth_size = _commonest(depth_sizes) if depth_sizes else None
     frames = []
     for one in usable:
-        if one.color_size != color_size or one.depth_size != depth_size:
+        if one.color_size != color_size or one.depth_size not in (depth_size, None):
             reason = "color_size" if one.color_size != color_size else "depth_size"
             dropped.setdefault(reason, []).append(one.id)
-            continue
-        frame = Frame(
-            id=one.id,
-            world_from_camera=nearest_rigid(one.pose) @ posed_from_color,
-            camera=camera,
-            read_color=partial(files.read_color, one.color),
-            sensor=sensor,
-            read_depth=partial(files.read_depth, one.depth, depth_size, rig.metres_per_unit, rig.no_depth),
-            timestamp_s=one.timestamp_s,
-        )
-        frames.append(frame)
+        else:
+            frames.append(_frame(one, one.rig or rig))
     return frames, dropped
 
 
+def _frame(one: _Usable, rig: Rig) -> Frame:
+    camera = rig.color.camera(one.color_size, "colour")
+    posed_from_color = inverse(rig.color_from_depth) if rig.posed == "depth" else np.eye(4)
+    color, depth, sensor, read_depth = one.color, one.depth, DepthSensor(camera), None
+    if depth and one.depth_size:
+        depth_camera = rig.depth.camera(one.depth_size, "depth") if rig.depth else camera.resized(*one.depth_size)
+        sensor, read_depth = DepthSensor(depth_camera, rig.color_from_depth), _depth_reader(depth, one.depth_size, rig)
+    return Frame(
+        id=one.id,
+        world_from_camera=nearest_rigid(one.pose) @ posed_from_color,
+        camera=camera,
+        read_color=partial(files.read_color, color) if isinstance(color, files.Readable) else color.read,
+        sensor=sensor,
+        read_depth=read_depth,
+        timestamp_s=one.timestamp_s,
+    )
+
+
+def _depth_reader(depth: files.Readable | StoredDepth, size: Size, rig: Rig) -> Callable[[], DepthImage]:
+    if isinstance(depth, files.Readable):
+        return partial(files.read_depth, depth, size, rig.metres_per_unit, rig.no_depth)
+    return depth.read
+
+
 class _Usable(NamedTuple):
-    """A view with nothing missing."""
+    """A view with nothing missing but perhaps its depth."""
 
     id: str
-    color: Path
-    depth: Path
+    color: files.Readable | StoredColor
+    depth: files.Readable | StoredDepth | None
     pose: Array
     timestamp_s: float | None
+    rig: Rig | None
     color_size: Size
-    depth_size: Size
+    depth_size: Size | None
 
 
-def _checked(view: View, first: bool) -> _Usable:
+def _checked(view: View, first: bool, needs_depth: bool) -> _Usable:
     """Raises `FrameError` where a part is missing, the pose is no pose, or a file is no image."""
     if view.color is None:
         raise FrameError("missing_color", f"frame {view.id}: no colour image")
-    if view.depth is None:
+    if view.depth is None and needs_depth:
         raise FrameError("missing_depth", f"frame {view.id}: no depth image")
     if view.pose is None:
         raise FrameError("missing_pose", f"frame {view.id}: no pose")
-    pose = files.read_pose(view.pose) if isinstance(view.pose, Path) else view.pose
+    pose = files.read_pose(view.pose) if isinstance(view.pose, files.Readable) else view.pose
     fault = pose_fault(pose) or ("identity_pose" if not first and np.array_equal(pose, np.eye(4)) else None)
     if fault:
         raise FrameError(fault, f"frame {view.id}: {fault.replace('_', ' ')}")
-    color_size = files.image_size(view.color, "unreadable_color")
-    depth_size = files.image_size(view.depth, "unreadable_depth")
-    return _Usable(view.id, view.color, view.depth, pose, view.timestamp_s, color_size, depth_size)
+    color, depth = view.color, view.depth
+    color_size = files.image_size(color, "unreadable_color") if isinstance(color, files.Readable) else color.size()
+    depth_size = None
+    if depth is not None:
+        depth_size = files.image_size(depth, "unreadable_depth") if isinstance(depth, files.Readable) else depth.size()
+    return _Usable(view.id, color, depth, pose, view.timestamp_s, view.rig, color_size, depth_size)
 
 
 def pose_fault(world_from_camera: Array) -> str | None:

@@ -47,12 +47,12 @@ def read(path: Path) -> Scene:
     stamped = files.holds(color, _STAMPED)
     name = _STAMPED if stamped else _PLAIN
     colors, depths = files.numbered(color, name), files.numbered(path / "depth", name)
-    poses = _trajectory(_log(path), number_at=2 if stamped else 0)
+    poses = trajectory(_log(path), number_at=2 if stamped else 0)
     numbers = sorted(colors.keys() | depths.keys() | poses.keys())
     ids = {n: (colors.get(n) or depths.get(n) or Path(f"{n:05d}")).stem for n in numbers}
     views = [View(ids[n], colors.get(n), depths.get(n), poses.get(n)) for n in numbers]
-    intrinsics = _intrinsics(path)
-    frames, dropped = posed_frames(path, views, Rig(intrinsics, intrinsics, MILLIMETRE), WANTED)
+    camera = intrinsics(path)
+    frames, dropped = posed_frames(path, views, Rig(camera, camera, MILLIMETRE), WANTED)
     return Scene(path.name, LAYOUT, space(path), frames, gravity.estimate_up(frames), "estimated", dropped=dropped)
 
 
@@ -78,7 +78,7 @@ def _log(path: Path) -> Path:
     return logs[0]
 
 
-def _trajectory(log: Path, number_at: int) -> dict[int, Array]:
+def trajectory(log: Path, number_at: int) -> dict[int, Array]:
     """World-from-camera by frame number, which stands at `number_at` of the line before each matrix."""
     lines = [line for line in files.read_text(log).splitlines() if line.strip()]
     poses: dict[int, Array] = {}
@@ -96,7 +96,7 @@ def _trajectory(log: Path, number_at: int) -> dict[int, Array]:
     return poses
 
 
-def _intrinsics(path: Path) -> Intrinsics:
+def intrinsics(path: Path) -> Intrinsics:
     """From Open3D's json, whose matrix is stored by columns, else PrimeSense."""
     file = next((path / name for name in INTRINSICS_FILES if (path / name).exists()), None)
     if file is None:

@@ -67,7 +67,8 @@ def read(path: Path) -> Scene:
     source = f"the published camera freiburg{number}" if number else "the ROS default camera"
     intrinsics = Intrinsics(*CAMERAS.get(number, ROS_DEFAULT), source, (640, 480))
     frames, dropped = posed_frames(path, views, Rig(intrinsics, intrinsics, METRES_PER_UNIT), WANTED)
-    return Scene(path.name, LAYOUT, space(path), frames, np.array([0.0, 0.0, 1.0]), "layout", dropped=dropped)
+    up = np.array([0.0, 0.0, 1.0])
+    return Scene(path.name, LAYOUT, space(path), frames, up, "layout", dropped=dropped, pose_at=poses.at)
 
 
 def space(path: Path) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hatch_data.depth_source import with_depth
 from hatch_data.errors import ScanError
 from hatch_data.folder import BuildFolder
 from hatch_data.geometry import Array, Camera, inverse
@@ -27,8 +28,9 @@ from hatch_data.settings import validate
 from hatch_data.shards import Match, Row, open_shard
 from hatch_data.verify.maps import flow_pixels
 
-#: A flow vector may end this far from where the scan's depth puts it: up to a pixel of depth lies between samples.
-FLOW_PX = 2.0
+#: A flow vector may end this far, as a share of the image's width, from where the scan's depth puts it: the surface may
+#: be taken half a pixel of depth beside.
+FLOW_OFF = 0.005
 #: Share of a field's vectors that may: on grazing surfaces the next pixel of depth is far away.
 FLOW_OUTLIERS = 0.02
 #: Share of cells whose outcome may differ: thresholds are crossed where depth is noisy.
@@ -58,7 +60,7 @@ class AgainstScans:
     def compare(self, row: Row, record: dict[str, Any], split: str) -> Iterator[tuple[str, list[str]]]:
         """(check, what disagrees) for one row of a scan that was given."""
         if row.scene not in self._scenes:
-            self._scenes[row.scene] = self._refs[row.scene].load()
+            self._scenes[row.scene] = with_depth(self._refs[row.scene].load(), self._recipe.depth)
         frames = {frame.id: frame for frame in self._scenes[row.scene].frames}
         unknown = [frame for frame in row.frames if frame not in frames]
         yield "scan has the frames", [f"frame {frame} is not in the scan" for frame in unknown]
@@ -98,9 +100,9 @@ class AgainstScans:
             where, outcome = carry(source, target, _own_pixels(x, row, match.source, source[0].camera))
             where = _stored_pixels(where, row, match.target, target[0].camera)
             known = visible & np.isfinite(where).all(axis=-1)
-            off = np.linalg.norm(where - y, axis=-1)[known]
-            if len(off) and (share := float((off > FLOW_PX).mean())) > FLOW_OUTLIERS:
-                yield f"{pair}: {share:.0%} of the flow is off by more than {FLOW_PX:.0f} px, up to {off.max():.1f} px"
+            off, limit = np.linalg.norm(where - y, axis=-1)[known], FLOW_OFF * row.image_sizes[match.target][1]
+            if len(off) and (share := float((off > limit).mean())) > FLOW_OUTLIERS:
+                yield f"{pair}: {share:.0%} of the flow is off by more than {limit:.1f} px, up to {off.max():.1f} px"
             told = _outcomes(match)
             compared = (outcome >= 0) & (told >= 0)
             differ = float((outcome != told)[compared].mean()) if compared.any() else 0.0
@@ -109,7 +111,7 @@ class AgainstScans:
 
     def _read_depth(self, scene: str, frame_id: str) -> tuple[Frame, DepthImage]:
         frame = next(frame for frame in self._scenes[scene].frames if frame.id == frame_id)
-        return frame, frame.read_depth()
+        return frame, frame.depth()
 
     def _bits_agree(self, row: Row, record: dict[str, Any], split: str) -> Iterator[str]:
         """The same row, bit for bit and in the same split, comes out of a fresh build of its scan."""
@@ -168,7 +170,7 @@ def carry(source: View, target: View, pixels: Array) -> tuple[Array, NDArray[np.
     around = np.stack([_look_up(measured, seen_at + step) for step in _AROUND])
     here = around[0]
     tolerance = other.sensor.tolerance.at(z_seen)
-    near, far = np.nanmin(around, axis=0), np.nanmax(around, axis=0)
+    near, far = np.fmin.reduce(around), np.fmax.reduce(around)
     agrees = (near - tolerance <= z_seen) & (z_seen <= far + tolerance)
     outcome = np.full(z.shape, -1, np.int8)
     whole = np.isfinite(around).all(axis=0) & (far - near <= tolerance)

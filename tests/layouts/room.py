@@ -18,7 +18,12 @@ HOLE = np.s_[:6, :6]
 def render(camera: Camera, world_from_camera: Array) -> tuple[np.ndarray, Array]:
     """(height, width, 3) uint8 colour and (height, width) planar depth in metres, 0 within `HOLE`."""
     v, u = np.mgrid[: camera.height, : camera.width]
-    rays = camera.unproject(np.stack([u, v], axis=-1), np.ones(u.shape)) @ world_from_camera[:3, :3].T
+    return render_rays(camera.unproject(np.stack([u, v], axis=-1), np.ones(u.shape)), world_from_camera)
+
+
+def render_rays(rays: Array, world_from_camera: Array) -> tuple[np.ndarray, Array]:
+    """The same along rays (height, width, 3) of the camera frame with z = 1, of any lens."""
+    rays = rays @ world_from_camera[:3, :3].T
     origin = world_from_camera[:3, 3]
     with np.errstate(divide="ignore"):
         depth = np.maximum(-origin / rays, (SIZE_M - origin) / rays).min(axis=-1)  # rays have camera z = 1
@@ -74,6 +79,13 @@ def depth_png(depth: Array, units_per_metre: float, none: int = 0) -> bytes:
 def matrix_text(matrix: Array) -> str:
     """Rows of eight decimals, as the public data sets have them."""
     return "\n".join(" ".join(f"{value:.8f}" for value in row) for row in matrix) + "\n"
+
+
+def intrinsic_4x4(camera: Camera) -> Array:
+    """The intrinsic matrix as ScanNet and its kin write it."""
+    k = np.eye(4)
+    k[:3, :3] = camera.matrix
+    return k
 
 
 def _encoded(image: np.ndarray, kind: str, **options: int) -> bytes:

@@ -5,15 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from scipy.spatial.transform import Rotation
 
-from hatch_data.geometry import Array, Camera, rotation_from_heading_pitch_roll
+from hatch_data.geometry import Array, Camera
 from tests.layouts import room
 
 LAYOUT = "scannet"
 COLOR = Camera(324, 242, 292.5, 292.9, 161.6, 120.8)
 DEPTH = Camera(160, 120, 144.4, 144.6, 79.6, 59.7)
 COLOR_FROM_DEPTH = np.eye(4)
-COLOR_FROM_DEPTH[:3, :3] = rotation_from_heading_pitch_roll(0.7, -0.4, 0.2, room.UP)
+COLOR_FROM_DEPTH[:3, :3] = Rotation.from_rotvec([0.7, -0.4, 0.2], degrees=True).as_matrix()
 COLOR_FROM_DEPTH[:3, 3] = -0.04, 0.002, 0.01
 #: `extrinsic_color.txt`: the rig is neither camera's.
 RIG_FROM_COLOR = np.eye(4)

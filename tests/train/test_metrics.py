@@ -22,9 +22,8 @@ def test_recall_counts_hits_both_ways(level: str) -> None:
     x = torch.eye(16)
     y = x[back]  # the feature of x's patch i stands at place permutation[i] of y
     recall = MatchRecall()
-    recall.add(
-        one_to_one((4, 4), permutation), one_to_one((4, 4), back), (x, y), (torch.rand(16, 3), torch.rand(16, 3))
-    )
+    forth, and_back = one_to_one((4, 4), permutation), one_to_one((4, 4), back)
+    recall.add(level, forth, and_back, (x, y), (torch.rand(16, 3), torch.rand(16, 3)))
     assert recall.counted == 32
     assert recall.share("features") == 1.0
     assert recall.share("same position") < 1.0
@@ -48,20 +47,23 @@ TARGET = '<action>[{"from": 1, "to": 2, "actions": [{"turn_left_deg": 30}]}]</ac
 @pytest.mark.parametrize(
     "said, right",
     [
-        (TARGET, (1, 1, 1)),
-        (TARGET.replace(": ", ":").replace("<answer>", "\n<answer> "), (1, 1, 1)),
-        (TARGET.replace("30", "35"), (1, 0, 1)),
-        (TARGET.replace(">B<", ">A<"), (1, 1, 0)),
-        (TARGET.replace('"to": 2', '"to": 3'), (1, 0, 1)),
-        (TARGET.replace("}]}]", "}"), (1, 0, 1)),
-        ("<answer>B</answer>", (0, 0, 0)),
-        (f"{TARGET} and so on", (0, 0, 0)),
-        ("", (0, 0, 0)),
+        (TARGET, (1, 1, 1, 1)),
+        (TARGET.replace(": ", ":").replace("<answer>", "\n<answer> "), (1, 1, 1, 1)),
+        (TARGET.replace("30", "35"), (1, 0, 1, 1)),
+        (TARGET.replace("left", "right"), (1, 0, 0, 1)),
+        (TARGET.replace(">B<", ">A<"), (1, 1, 1, 0)),
+        (TARGET.replace('"to": 2', '"to": 3'), (1, 0, 0, 1)),
+        (TARGET.replace("}]}]", "}"), (1, 0, 0, 1)),
+        ("<answer>B</answer>", (0, 0, 0, 0)),
+        (f"{TARGET} and so on", (0, 0, 0, 0)),
+        ("", (0, 0, 0, 0)),
     ],
 )
-def test_replies_are_read_strictly(said: str, right: tuple[int, int, int]) -> None:
+def test_replies_are_read_strictly(said: str, right: tuple[int, ...]) -> None:
     figures = reply_figures([said], [TARGET], ["full"])
-    assert tuple(figures[k] for k in ("format right", "action exact match", "answer right")) == right
+    assert (
+        tuple(figures[k] for k in ("format right", "action exact match", "action verbs match", "answer right")) == right
+    )
 
 
 def test_a_reply_without_actions_is_judged_by_its_answer() -> None:

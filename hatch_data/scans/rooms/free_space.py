@@ -1,4 +1,4 @@
-"""Where a person can walk in a rectangular room with furniture: clearance and routes, seen from above."""
+"""Where a person can walk in a rectangular room with furniture."""
 
 from __future__ import annotations
 
@@ -6,16 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy import ndimage
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import dijkstra
 
 from hatch_data.geometry import Array
-
-#: Spacing of the grid on which routes are sought.
-GRID_M = 0.1
-#: Routes are sought at this clearance, so that between grid points and after smoothing more than 0.3 m is left.
-ROUTE_CLEARANCE_M = 0.38
-SMOOTH_CLEARANCE_M = 0.34
+from hatch_data.scans.rooms.ground import GRID_M, ROUTE_CLEARANCE_M, Ground
 
 
 @dataclass(frozen=True)
@@ -49,7 +42,7 @@ class Footprint:
         return True
 
 
-class FreeSpace:
+class FreeSpace(Ground):
     """The floor of one room, `lower` (2,) to `upper` (2,) in metres, and the furniture that stands on it."""
 
     def __init__(self, lower: Array, upper: Array):
@@ -91,44 +84,3 @@ class FreeSpace:
         others = np.concatenate([np.reshape(taken, (-1, 2)), keep])
         far = np.linalg.norm(candidates[:, None] - others, axis=-1).min(axis=1)
         return candidates[int(np.argmax(far))]
-
-    def routes(self, waypoints: list[Array]) -> list[Array]:
-        """Smooth paths (n, 2) from each of `waypoints` to the next, points at most about `GRID_M` apart."""
-        free = self._grid_clearance >= ROUTE_CLEARANCE_M
-        nodes = np.flatnonzero(free)
-        number = np.full(free.shape, -1)
-        number[free] = np.arange(len(nodes))
-        # Clear ground is cheaper: people keep off furniture where they can.
-        price = 1.0 + 0.4 / np.where(free, self._grid_clearance, 1.0)
-        rows, columns, weights = [], [], []
-        for di, dj in ((1, 0), (0, 1), (1, 1), (1, -1)):
-            here = (slice(0, free.shape[0] - di), slice(max(0, -dj), free.shape[1] - max(0, dj)))
-            there = (slice(di, free.shape[0]), slice(max(0, dj), free.shape[1] - max(0, -dj)))
-            both = free[here] & free[there]
-            rows.append(number[here][both])
-            columns.append(number[there][both])
-            weights.append(np.hypot(di, dj) * (price[here] + price[there])[both])
-        graph = coo_matrix(
-            (np.concatenate(weights), (np.concatenate(rows), np.concatenate(columns))), (len(nodes), len(nodes))
-        ).tocsr()
-        if len(waypoints) < 2:
-            return []
-        points = self._points.reshape(-1, 2)[nodes]
-        ends = [int(np.argmin(np.linalg.norm(points - waypoint, axis=1))) for waypoint in waypoints]
-        _, before = dijkstra(graph, directed=False, indices=ends[:-1], return_predecessors=True)
-        paths = []
-        for leg, goal in enumerate(ends[1:]):
-            back = [goal]
-            while back[-1] != ends[leg]:
-                back.append(int(before[leg, back[-1]]))
-            paths.append(self._smooth(np.concatenate([[waypoints[leg]], points[back[::-1]], [waypoints[leg + 1]]])))
-        return paths
-
-    def _smooth(self, path: Array) -> Array:
-        """The path drawn tight, its ends held, wherever that keeps clear of everything."""
-        path = path.copy()
-        for _ in range(80):
-            moved = 0.5 * path[1:-1] + 0.25 * (path[:-2] + path[2:])
-            clear = self.clearance(moved) >= SMOOTH_CLEARANCE_M
-            path[1:-1] = np.where(clear[:, None], moved, path[1:-1])
-        return path

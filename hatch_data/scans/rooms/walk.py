@@ -23,7 +23,16 @@ def walk(rng: np.random.Generator, furnished: Furnished, frames: int) -> list[Ar
     """
     per_room = frames / len(furnished.rooms)
     stops = int(np.clip(per_room // 25, 1, 8))
-    position, heading = _timeline(rng, _legs(rng, furnished, stops), 70.0 if stops == 1 else 140.0)
+    return camera_path(rng, _legs(rng, furnished, stops), 70.0 if stops == 1 else 140.0, frames)
+
+
+def camera_path(rng: np.random.Generator, legs: list[Leg], look_deg: float, frames: int | None = None) -> list[Array]:
+    """`world_from_camera` (4, 4) along legs, in a world with z up and the floor at 0.
+
+    A leg is a path (n, 2) and the place (2,) towards which the person turns at its end, by up to `look_deg`. Without
+    `frames` there are as many as the largest step asks for.
+    """
+    position, heading = _timeline(rng, legs, look_deg)
     moved = np.linalg.norm(np.diff(position, axis=0), axis=1) / STEP_M
     turned = np.abs(np.diff(heading)) / STEP_HEADING_DEG
     time = np.concatenate([[0.0], np.cumsum(np.hypot(moved, turned))])
@@ -33,6 +42,7 @@ def walk(rng: np.random.Generator, furnished: Furnished, frames: int) -> list[Ar
     eye = float(rng.uniform(1.48, 1.62)) + 0.04 * _sway(rng, time, 9.0)
     effort = np.hypot(np.hypot(moved, np.diff(heading) / STEP_HEADING_DEG), np.diff(pitch) / STEP_PITCH_DEG)
     time = np.concatenate([[0.0], np.cumsum(effort)])
+    frames = int(np.ceil(time[-1])) + 1 if frames is None else frames
     when = np.linspace(0.0, min(time[-1], frames - 1.0), frames)
     columns = (position[:, 0], position[:, 1], eye, heading, pitch, roll)
     return [_pose(*values) for values in zip(*(np.interp(when, time, column) for column in columns), strict=True)]

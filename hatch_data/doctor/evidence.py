@@ -1,0 +1,143 @@
+"""How well frames agree: points of one depth image carried into another and held against the depth measured there.
+
+Differences are relative to depth, so that a scale that is off by a thousand is judged like one that is right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from hatch_data.geometry import Array
+from hatch_data.views import View
+
+#: Points of a frame that are carried: a share of them has a standard error below 0.02.
+POINTS = 1000
+#: Depths agree within this share: the noise of a Kinect, three standard deviations at 4 m.
+AGREES = 0.03
+#: A pair tells something where this share of the points lands on measured depth.
+LEAST_LANDED = 0.15
+#: Smaller errors, as a share of depth, count alike: they are noise, not a convention.
+NOISE = 2e-3
+
+Pair = tuple[int, int]
+
+
+class Model(NamedTuple):
+    """What is believed of some frames: poses (n, 4, 4) world-from-camera (NaN where there is none), intrinsics (n, 4) as
+    fx, fy, cx, cy of the rasters, how many metres a metre of the rasters is, and whether they hold ray distance."""
+
+    poses: Array
+    intrinsics: Array
+    scale: float = 1.0
+    ray: bool = False
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Of some pairs: `share` (pairs,) of the landed points that agree, and the median difference `error` (pairs,) as a
+    share of depth. A pair of which too little lands agrees by 0 with an error of 1; one without poses is NaN."""
+
+    share: Array
+    error: Array
+
+    @property
+    def overall(self) -> float:
+        """Mean share over the pairs."""
+        return float(np.nanmean(self.share)) if np.isfinite(self.share).any() else 0.0
+
+    @property
+    def typical_error(self) -> float:
+        """Median error over the pairs, as a share of depth."""
+        return float(np.nanmedian(self.error)) if np.isfinite(self.error).any() else 1.0
+
+    def gain_over(self, other: Agreement) -> float:
+        """By how much the logarithm of the error fell, in the mean over the pairs that both can tell of."""
+        fell = np.log(np.maximum(other.error, NOISE)) - np.log(np.maximum(self.error, NOISE))
+        known = np.isfinite(fell)
+        return float(fell[known].mean()) if known.mean() > 0.5 else 0.0
+
+
+class Lookout:
+    """Depth rasters of some frames and the points that stand for them."""
+
+    def __init__(self, views: Sequence[View]):
+        self.rasters = [view.raster for view in views]
+        self.units = [view.metres_per_unit for view in views]
+        self.model = Model(
+            np.stack([view.world_from_camera for view in views]),
+            np.array([(v.camera.fx, v.camera.fy, v.camera.cx, v.camera.cy) for v in views]),
+        )
+        self.points = [_points(view.raster, view.metres_per_unit) for view in views]
+        depths = np.concatenate([points[:, 2] for points in self.points])
+        self.median_depth_m = float(np.median(depths)) if len(depths) else 0.0
+
+    def differences(self, model: Model, source: int, target: int) -> NDArray[np.float32]:
+        """(points,) relative difference of the depth of each point of `source` from that measured in `target`; NaN where
+        it lands on none."""
+        return _differences(
+            self.points[source],
+            model.intrinsics[source],
+            self.rasters[target],
+            self.units[target],
+            model.intrinsics[target],
+            np.linalg.inv(model.poses[target]) @ model.poses[source],
+            model.scale,
+            model.ray,
+        )
+
+    def agreement(self, model: Model, pairs: Sequence[Pair]) -> Agreement:
+        """Of pairs (source, target) of frames by number."""
+        share, error = np.zeros(len(pairs)), np.ones(len(pairs))
+        for k, (source, target) in enumerate(pairs):
+            if np.isnan(model.poses[[source, target], 0, 0]).any():
+                share[k] = error[k] = np.nan
+                continue
+            found = self.differences(model, source, target)
+            found = np.abs(found[~np.isnan(found)])
+            if len(found) >= LEAST_LANDED * len(self.points[source]) and len(found):
+                share[k], error[k] = (found < AGREES).mean(), np.median(found)
+        return Agreement(share, error)
+
+
+def _points(raster: NDArray, unit: float) -> Array:
+    """(n, 3) columns, rows and metres of a lattice of measured depth that is no edge."""
+    step = max(1, int(np.sqrt(raster.size / POINTS)))
+    lattice = raster[step // 2 :: step, step // 2 :: step]
+    v, u = np.nonzero(lattice > 0)
+    return np.stack([u * step + step // 2, v * step + step // 2, lattice[v, u] * unit], axis=1).astype(np.float64)
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _differences(points, k_source, raster, unit, k_target, target_from_source, scale, ray):
+    height, width = raster.shape
+    found = np.full(points.shape[0], np.nan, np.float32)
+    m = target_from_source
+    for p in range(points.shape[0]):
+        x = (points[p, 0] - k_source[2]) / k_source[0]
+        y = (points[p, 1] - k_source[3]) / k_source[1]
+        z = points[p, 2] * scale
+        if ray:
+            z /= np.sqrt(1.0 + x * x + y * y)
+        x, y = x * z, y * z
+        there = m[2, 0] * x + m[2, 1] * y + m[2, 2] * z + m[2, 3]
+        if there <= 0:
+            continue
+        x_there = (m[0, 0] * x + m[0, 1] * y + m[0, 2] * z + m[0, 3]) / there
+        y_there = (m[1, 0] * x + m[1, 1] * y + m[1, 2] * z + m[1, 3]) / there
+        u = k_target[0] * x_there + k_target[2] + 0.5
+        v = k_target[1] * y_there + k_target[3] + 0.5
+        if not (0 <= u < width and 0 <= v < height):
+            continue
+        measured = raster[int(v), int(u)] * unit * scale
+        if measured <= 0:
+            continue
+        if ray:
+            measured /= np.sqrt(1.0 + x_there * x_there + y_there * y_there)
+        found[p] = (there - measured) / measured
+    return found

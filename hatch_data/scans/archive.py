@@ -1,0 +1,54 @@
+"""Files of a scan inside a zip archive, read where they lie and never extracted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path, PurePosixPath
+from typing import IO
+from zipfile import BadZipFile, ZipFile
+
+from hatch_data.errors import ScanError
+
+
+@dataclass(frozen=True)
+class ZipMember:
+    """One file of an archive. Small and pickles: the archive is opened once a process, when first read."""
+
+    archive: Path
+    member: str
+
+    def __str__(self) -> str:
+        return f"{self.archive}/{self.member}"
+
+    @property
+    def name(self) -> str:
+        """Its name without folders."""
+        return PurePosixPath(self.member).name
+
+    def open(self, mode: str = "rb") -> IO[bytes]:
+        """Its bytes as a stream; only `rb`."""
+        if mode != "rb":
+            raise ValueError(f"a member of an archive is opened with 'rb', not '{mode}'")
+        try:
+            return _opened(self.archive).open(self.member)
+        except KeyError as error:
+            raise OSError(f"no {self.member} in the archive") from error
+
+    def read_bytes(self) -> bytes:
+        """All of it; its checksum is tested."""
+        with self.open() as file:
+            return file.read()
+
+
+def members(archive: Path) -> list[ZipMember]:
+    """The files of an archive by name. Raises `ScanError` where it is no whole zip archive."""
+    try:
+        return [ZipMember(archive, name) for name in sorted(_opened(archive).namelist()) if not name.endswith("/")]
+    except (OSError, BadZipFile) as error:
+        raise ScanError(f"{archive}: no whole zip archive ({error}); copy it again") from error
+
+
+@lru_cache(maxsize=4)
+def _opened(archive: Path) -> ZipFile:
+    return ZipFile(archive)

@@ -1,0 +1,126 @@
+"""What a row stores as image: the scan's own bytes, or a copy with the marker where the question says."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageColor
+
+from hatch_data.errors import FrameError
+from hatch_data.geometry import Camera
+from hatch_data.images import check_decodes, stored_camera, stored_image
+from hatch_data.questions import Marker
+from hatch_data.recipe import ImageSettings
+from hatch_data.scene import DepthImage, DepthSensor, Frame
+
+CAMERA = Camera(320, 240, 250.0, 252.0, 158.0, 121.0)
+RED = "#e6194b"
+
+
+def encoded(kind: str, camera: Camera = CAMERA) -> bytes:
+    """A smooth ramp of greys, none of them near a marker's colour."""
+    ramp = np.linspace(90, 160, camera.width)[None, :, None] + np.zeros((camera.height, 1, 3))
+    buffer = io.BytesIO()
+    Image.fromarray(ramp.astype(np.uint8)).save(buffer, kind)
+    return buffer.getvalue()
+
+
+def frame(data: bytes, camera: Camera = CAMERA) -> Frame:
+    no_depth = DepthImage(np.zeros((camera.height, camera.width), np.uint16))
+    return Frame("seq-01/frame-7", np.eye(4), camera, lambda: data, DepthSensor(camera), lambda: no_depth)
+
+
+def pixels(data: bytes) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(data)).convert("RGB")).astype(int)
+
+
+def colored(image: np.ndarray, color: str) -> np.ndarray:
+    """(height, width): which pixels have a colour, but for JPEG."""
+    return np.abs(image - ImageColor.getrgb(color)).max(axis=-1) < 48
+
+
+@pytest.mark.parametrize(("kind", "ending"), [("PNG", "png"), ("JPEG", "jpg")])
+def test_the_own_bytes_are_kept(kind, ending):
+    data = encoded(kind)
+    image = stored_image(frame(data), ImageSettings())
+    assert image.data == data
+    assert image.path == f"seq-01-frame-7.{ending}"
+    assert image.camera == CAMERA
+    assert stored_image(frame(data), ImageSettings(longest_side_px=320)).data == data
+
+
+@settings(deadline=None)
+@given(st.integers(56, 400), st.integers(60, 400), st.integers(60, 400))
+def test_a_limited_side_keeps_every_ray(limit, width, height):
+    camera = Camera(width, height, 200.0, 210.0, 0.45 * width, 0.55 * height)
+    small = stored_camera(camera, ImageSettings(longest_side_px=limit))
+    assert max(small.width, small.height) == min(limit, max(width, height))
+    for share in ((0.0, 0.0), (0.3, 0.8), (1.0, 1.0)):
+        rays = [c.unproject(np.multiply(share, (c.width, c.height)) - 0.5, 1.0) for c in (camera, small)]
+        assert np.allclose(*rays)
+
+
+def test_a_limited_image_is_encoded_at_its_size():
+    image = stored_image(frame(encoded("PNG")), ImageSettings(longest_side_px=100))
+    assert pixels(image.data).shape == (75, 100, 3)
+    assert (image.camera.width, image.camera.height) == (100, 75)
+    assert image.path.endswith(".jpg")
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10), st.integers(0, 7), st.booleans(), st.sampled_from([None, 200]))
+def test_a_marker_surrounds_its_patch(column, row, labelled, limit):
+    box = (column / 11, row / 8, (column + 1) / 11, (row + 1) / 8)
+    marker = Marker(box, "B" if labelled else "", RED)
+    image = pixels(stored_image(frame(encoded("JPEG")), ImageSettings(longest_side_px=limit), [marker]).data)
+    height, width = image.shape[:2]
+    left, top, right, bottom = np.multiply(box, (width, height, width, height)).round().astype(int)
+    here = colored(image, RED)
+    rim = max(2, round(width / 220)) + 2
+    assert not here[top + rim + 1 : bottom - rim - 1, left + rim + 1 : right - rim - 1].any()
+    # On each side of the patch stands the line: just outside, or just inside at the border of the image.
+    middle_row, middle_column = (top + bottom) // 2, (left + right) // 2
+    assert here[middle_row, max(left - rim, 0) : left + rim].any()
+    assert here[middle_row, right - rim : right + rim].any()
+    assert here[max(top - rim, 0) : top + rim, middle_column].any()
+    assert here[bottom - rim : bottom + rim, middle_column].any()
+    if not labelled:
+        outside = here.copy()
+        outside[max(top - rim, 0) : bottom + rim + 1, max(left - rim, 0) : right + rim + 1] = False
+        assert not outside.any()
+
+
+def test_a_label_stands_beside_its_box_and_inside_the_image():
+    for box in ((0.0, 0.0, 0.1, 0.1), (0.9, 0.9, 1.0, 1.0), (0.4, 0.5, 0.5, 0.6), (0.9, 0.0, 1.0, 0.1)):
+        with_label, without = (
+            colored(pixels(stored_image(frame(encoded("PNG")), ImageSettings(), [Marker(box, label, RED)]).data), RED)
+            for label in ("A", "")
+        )
+        assert with_label.sum() > without.sum() + 60
+        assert (with_label[without]).mean() > 0.9
+
+
+def test_markers_of_several_colours_are_all_there():
+    colors = ("#f58231", "#3cb44b", "#4363d8", "#911eb4")
+    markers = [Marker((k / 4 + 0.05, 0.4, k / 4 + 0.15, 0.5), "ABCD"[k], color) for k, color in enumerate(colors)]
+    image = pixels(stored_image(frame(encoded("PNG")), ImageSettings(), markers).data)
+    for k, color in enumerate(colors):
+        columns = np.nonzero(colored(image, color).any(axis=0))[0]
+        assert k * 80 <= columns.min() < columns.max() < (k + 1) * 80
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+def test_damaged_bytes_are_told(kind):
+    whole = encoded(kind)
+    check_decodes(whole, "7")
+    for damaged in (whole[: len(whole) // 2], whole[:-30], b"", b"\x89PNG\r\n\x1a\n", b"no image"):
+        with pytest.raises(FrameError, match="frame 7: the image does not decode") as error:
+            check_decodes(damaged, "7")
+        assert error.value.reason == "unreadable_color"
+        assert "\n" not in str(error.value)
+    with pytest.raises(FrameError, match="does not decode"):
+        stored_image(frame(whole[: len(whole) // 2]), ImageSettings(), [Marker((0.1, 0.1, 0.2, 0.2), "", RED)])
