@@ -11,12 +11,11 @@ OUT := out/demo
 	touch $@
 
 demo: .venv/installed
-	@mkdir -p out
-	rm -rf $(OUT)
+	@mkdir -p out && rm -rf $(OUT) && mkdir $(OUT) && date +%s > $(OUT)/began
 	$(BIN)/hatch-data build --scenes synthetic:4 --out $(OUT)/shards
 	$(BIN)/hatch-data inspect $(OUT)/shards --out $(OUT)/previews
 	$(BIN)/hatch-train run recipes/tiny.yaml --set data.shards=[$(OUT)/shards] --set output=$(OUT)/run
-	$(BIN)/python -m hatch_train.demo $(OUT)
+	@$(BIN)/python -m hatch_train.demo $(OUT) --since $$(cat $(OUT)/began)
 
 test: .venv/installed
 	$(BIN)/ruff check .

@@ -1,4 +1,4 @@
-"""`hatch-data`: build, inspect, verify. Every command is one call; heavy imports happen where they are used."""
+"""`hatch-data`: build, inspect, verify, doctor. Every command is one call; heavy imports happen where they are used."""
 
 from __future__ import annotations
 
@@ -107,6 +107,28 @@ def inspect(folder: Path, rows: int | None, row_id: str | None, out: Path | None
 
     shown = inspect_folder(folder, out, rows or 12, row_id)
     click.echo(json.dumps(shown.as_json(), indent=2) if as_json else shown.as_text())
+
+
+@main.command()
+@click.argument("path", metavar="PATH")
+@click.option("--layout", help="Layout of the scan, where it is not to be detected.")
+@click.option(
+    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Try a repair, e.g. scan.pose=camera_from_world."
+)
+@click.option("--out", "-o", type=click.Path(path_type=Path), help="Folder for the pictures.  [default: SCAN-doctor]")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def doctor(path: str, layout: str | None, overrides: tuple[str, ...], out: Path | None, as_json: bool) -> None:
+    """Find out what is wrong with a scan, or with each of a folder, before anything is built from it."""
+    from hatch_data import settings
+    from hatch_data.doctor.visit import visit
+    from hatch_data.recipe import DataRecipe
+
+    visits = visit(path, layout, settings.load(DataRecipe, None, overrides), out)
+    if as_json:
+        click.echo(json.dumps([one.as_json() for one in visits], indent=2))
+    else:
+        click.echo("\n\n".join(one.as_text() for one in visits))
+    sys.exit(max(one.exit_code for one in visits))
 
 
 if __name__ == "__main__":

@@ -101,6 +101,14 @@ def covisibility(summaries: list[Summary], least_overlap: float = 0.02) -> Covis
     return Covisibility(source[keep], target[keep], overlap[keep], n)
 
 
+def within(found: Covisibility, order: NDArray, longest_gap: int | None) -> Covisibility:
+    """Only overlaps of views at most `longest_gap` apart in `order` (views,), their places in the scan; None: all."""
+    if longest_gap is None:
+        return found
+    near = np.abs(order[found.source] - order[found.target]) <= longest_gap
+    return Covisibility(found.source[near], found.target[near], found.overlap[near], found.views)
+
+
 def _candidates(points: NDArray, offsets: NDArray, least_overlap: float) -> tuple[NDArray, NDArray]:
     """Pairs (i < j) of views that have points in the same voxels, enough to reach the least overlap either way."""
     n = len(offsets) - 1

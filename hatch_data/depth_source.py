@@ -26,7 +26,7 @@ DepthMode = Literal["auto", "sensor", "mesh", "fused"]
 #: Edge of a voxel of the fusion, and how many of them the signed distance reaches on both sides of a surface.
 VOXEL_M, TRUNCATION_VOXELS = 0.02, 4.0
 #: A surface counts where at least this many frames have measured it.
-LEAST_FRAMES = 2.0
+LEAST_FRAMES = 2
 #: Beyond this, depth sensors measure too coarsely to be fused.
 FUSED_UP_TO_M = 6.0
 #: Width in pixels at which depth is rendered from a mesh, where colour is no smaller and patches need no more.
@@ -104,7 +104,7 @@ def fuse(scene: Scene) -> Any:
         limits = {"depth_scale": 1.0, "depth_max": FUSED_UP_TO_M, "trunc_voxel_multiplier": TRUNCATION_VOXELS}
         blocks = voxels.compute_unique_block_coordinates(depth, intrinsic, extrinsic, **limits)
         voxels.integrate(blocks, depth, intrinsic, extrinsic, **limits)
-    surface = voxels.extract_triangle_mesh(weight_threshold=LEAST_FRAMES)
+    surface = voxels.extract_triangle_mesh(weight_threshold=LEAST_FRAMES - 0.5)
     if "positions" not in surface.vertex or not len(surface.triangle.indices):
         raise ScanError(f"{scene.id}: no surface comes out of the fusion of its depth; use --depth sensor or mesh")
     vertices, triangles = surface.vertex.positions.numpy(), surface.triangle.indices.numpy()

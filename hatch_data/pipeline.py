@@ -17,10 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hatch_data.actions import encode, format_pairs, to_json, to_text
 from hatch_data.correspondence import correspond
-from hatch_data.covisibility import Summary, covisibility, summarise
+from hatch_data.covisibility import Summary, covisibility, summarise, within
+from hatch_data.doctor import refusal
 from hatch_data.depth_source import with_depth
 from hatch_data.errors import FrameError, HatchError, ScanError
 from hatch_data.images import StoredImage, check_decodes, stored_camera, stored_image
@@ -29,6 +31,7 @@ from hatch_data.patches import token_grid
 from hatch_data.quality import blurred, color_quality
 from hatch_data.questions import Marker, Question, Rejection, ViewPair, family
 from hatch_data.recipe import DataRecipe, FrameSettings
+from hatch_data.repairs import repair
 from hatch_data.sampling import Pair, select_pairs, splits_by_time
 from hatch_data.scans import ScanRef
 from hatch_data.scene import Frame, Scene
@@ -88,7 +91,7 @@ def build_scene(job: SceneJob) -> SceneReport:
 
 
 def _write_scene(job: SceneJob, report: SceneReport, folder: Path) -> None:
-    scene = job.ref.load()
+    scene = open_scene(job.ref, job.recipe)
     report.space, report.up_source, report.frames = scene.space, scene.up_source, len(scene.frames)
     scene = with_depth(scene, job.recipe.depth)
     frames, views, summaries = _read_views(scene, job.recipe)
@@ -99,10 +102,13 @@ def _write_scene(job: SceneJob, report: SceneReport, folder: Path) -> None:
             f"{job.ref.path}: {len(frames)} usable frames of {report.frames} (dropped: "
             f"{report.dropped_frames or 'none'}); at least 2 are needed"
         )
+    repairs = job.recipe.of_scan(job.ref.scene)
+    if repairs.check and (why := refusal(scene, frames, views)):
+        raise ScanError(why)
     split_of_frame = [job.split] * len(frames) if job.split else splits_by_time(len(frames), job.recipe.split)
     rng = np.random.default_rng([job.recipe.seed, _stable_number(scene.id)])
     pairs, left_out = select_pairs(
-        covisibility(summaries),
+        within(covisibility(summaries), _order(scene, frames), repairs.longest_gap),
         np.stack([frame.world_from_camera for frame in frames]),
         np.array([SPLITS.index(split) for split in split_of_frame]),
         job.recipe.pairs,
@@ -128,6 +134,17 @@ def _write_scene(job: SceneJob, report: SceneReport, folder: Path) -> None:
     report.rejected_questions = dict(sorted(maker.rejected.items()))
     for split in sorted(writers, key=SPLITS.index):
         report.shards += writers[split].close()
+
+
+def open_scene(ref: ScanRef, recipe: DataRecipe) -> Scene:
+    """The scan as a build sees it: read, and repaired as the recipe says. Raises `ScanError`."""
+    return repair(ref.load(), recipe.of_scan(ref.scene))
+
+
+def _order(scene: Scene, frames: list[Frame]) -> NDArray[np.int64]:
+    """Where frames come in the scan, those that were left out counted."""
+    order = {frame.id: k for k, frame in enumerate(scene.frames)}
+    return np.array([order[frame.id] for frame in frames])
 
 
 def _read_views(scene: Scene, recipe: DataRecipe) -> tuple[list[Frame], ViewStore, list[Summary]]:

@@ -1,0 +1,144 @@
+"""What is wrong with a scan, found from the scan itself: its frames must see the same surfaces.
+
+    Scene -> Views -> conventions (poses, axes, depth, intrinsics) -> trajectory (lost poses, drift)
+                   -> registration of colour and depth, appearance of frames -> Diagnosis
+
+`examine` is the whole of it, `refusal` the cheap part that every build runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from hatch_data.doctor import appearance, registration
+from hatch_data.doctor.conventions import Bench, choose_pairs, find_repairs
+from hatch_data.doctor.evidence import Lookout, Model
+from hatch_data.doctor.trajectory import follow
+from hatch_data.doctor.verdicts import Diagnosis, Measure, Verdict, composed, set_flags
+from hatch_data.errors import FrameError, ScanError
+from hatch_data.geometry import Array
+from hatch_data.recipe import ScanSettings
+from hatch_data.repairs import repair
+from hatch_data.scene import Frame, Scene
+from hatch_data.views import View, prepare
+
+#: Frames that are looked at, spread over the scan; ends of the pairs that conventions are tried on.
+FRAMES, ANCHORS = 240, 20
+#: The same for the check in a build.
+QUICK_ANCHORS = 8
+#: Frames of which colour is laid over depth.
+REGISTRATION_FRAMES = 30
+
+
+@dataclass(frozen=True)
+class Examination:
+    """A diagnosis and what it rests on, for pictures. `frames` and `views` are those looked at, `model` what is believed
+    of them with the repairs, `lost` which of them are lost, `up` the scan's, estimated or not."""
+
+    diagnosis: Diagnosis
+    frames: list[Frame]
+    views: list[View]
+    read: Model
+    model: Model
+    lost: list[bool]
+    up: Array
+    up_is_stated: bool
+
+
+def examine(scene: Scene, settings: ScanSettings | None = None) -> Examination:
+    """Look at a scan, with the repairs in `settings` already applied to it. Raises `ScanError` where it cannot be read."""
+    settings = settings or ScanSettings()
+    scene = repair(scene, settings)
+    numbers, views, unreadable = _read(scene)
+    frames = [scene.frames[k] for k in numbers]
+    if len(views) < 2:
+        raise ScanError(f"{scene.id}: {len(views)} frames with readable depth of {len(scene.frames)}; at least 2 are needed")
+    ids = [frame.id for frame in frames]
+    lookout = Lookout(views)
+    pairs = choose_pairs(lookout.model.poses, ANCHORS)
+    bench = Bench(scene, lookout, numbers, pairs)
+    verdicts, fix = find_repairs(bench)
+    model = bench.model(fix)
+    contradicted = any(verdict.kind == "contradiction" for verdict in verdicts)
+    lost = np.zeros(len(frames), bool)
+    if not contradicted:
+        walk = follow(lookout, model, ids)
+        lost = walk.lost
+        if walk.verdicts:
+            verdicts = [verdict for verdict in verdicts if verdict.weight != "undecided"]
+        verdicts += walk.verdicts
+    looks = [_look(frame, view) for frame, view in zip(frames, views, strict=True)]
+    spread = np.unique(np.linspace(0, len(views) - 1, REGISTRATION_FRAMES).round().astype(int)).tolist()
+    outlines = [registration.outlines(seen.color, views[k]) for k in spread if (seen := looks[k]) is not None]
+    off = registration.judge([outline for outline in outlines if outline is not None], frames[0].camera)
+    verdicts += off or registration.note(frames[0])
+    verdicts += appearance.judge(looks, ids) + _dropped(scene, unreadable)
+    for verdict in verdicts:
+        if verdict.weight == "fault":
+            settings = composed(settings, verdict.fix)
+    diagnosis = Diagnosis(
+        scene.id, scene.layout, len(scene.frames), len(frames), _ranked(verdicts), settings, _overall(bench, fix)
+    )
+    return Examination(diagnosis, frames, views, lookout.model, model, lost.tolist(), scene.up, scene.up_source == "layout")
+
+
+def refusal(scene: Scene, frames: Sequence[Frame], views: Sequence[View]) -> str | None:
+    """The cheap part, for a build: why a scan is refused, in one line, or None. `views` are those of `frames`."""
+    pairs = choose_pairs(np.stack([frame.world_from_camera for frame in frames]), QUICK_ANCHORS)
+    used = sorted({k for pair in pairs for k in pair})
+    if not used:
+        return None
+    place = {k: n for n, k in enumerate(used)}
+    few = [(place[a], place[b]) for a, b in pairs]
+    shown = replace(scene, frames=list(frames))
+    faults = [v for v in find_repairs(Bench(shown, Lookout([views[k] for k in used]), used, few))[0] if v.weight == "fault"]
+    if not faults:
+        return None
+    told = "; ".join(fault.text for fault in faults)
+    measured = faults[0]
+    before, after = measured.before or Measure(0, 0), measured.after
+    change = f"frames agree by {before.agreement:.2f}" + (f", {after.agreement:.2f} with the fix" if after else "")
+    flags = " ".join(set_flags(fault.fix) for fault in faults if fault.fix)
+    advice = f"build with {flags}, or" if flags else "build"
+    return f"{scene.id}: {told} ({change}); see hatch-data doctor; {advice} with --set scan.check=false to go on as it is"
+
+
+def _read(scene: Scene) -> tuple[list[int], list[View], list[str]]:
+    """Numbers and views of frames spread over the scan, and the ids of those whose depth cannot be read."""
+    numbers, views, unreadable = [], [], []
+    for k in np.unique(np.linspace(0, len(scene.frames) - 1, FRAMES).round().astype(int)).tolist():
+        try:
+            views.append(prepare(scene.frames[k]))
+            numbers.append(k)
+        except FrameError:
+            unreadable.append(scene.frames[k].id)
+    return numbers, views, unreadable
+
+
+def _look(frame: Frame, view: View) -> appearance.Look | None:
+    """None where colour cannot be read: told as a note."""
+    try:
+        return appearance.look(frame, float((view.raster != 0).mean()))
+    except FrameError:
+        return None
+
+
+def _dropped(scene: Scene, unreadable: list[str]) -> list[Verdict]:
+    """Notes on what the reader left out, and on depth that cannot be read."""
+    lost = {reason: len(ids) for reason, ids in scene.dropped.items() if reason not in ("skipped", "no_pose_at_shift")}
+    if unreadable:
+        lost["unreadable_depth"] = lost.get("unreadable_depth", 0) + len(unreadable)
+    told = ", ".join(f"{count} {reason.replace('_', ' ')}" for reason, count in sorted(lost.items()))
+    return [Verdict("note", "dropped frames", f"left out when reading: {told}")] if told else []
+
+
+def _overall(bench: Bench, fix: dict[str, object]) -> Measure:
+    return bench.measure(bench.trial(fix))
+
+
+def _ranked(verdicts: list[Verdict]) -> list[Verdict]:
+    order = ("fault", "undecided", "note")
+    return sorted(verdicts, key=lambda verdict: order.index(verdict.weight))

@@ -1,7 +1,7 @@
 """SPAR-7M-RGBD scene folders: `image_color/ image_depth/ pose/ intrinsic/`, or the same as `video_*`.
 
-What belongs together has one name without its ending. Poses are camera to world with OpenCV axes, 4x4 a file. Intrinsics
-are those of the scan the scene was taken from: `intrinsic_color.txt` and `intrinsic_depth.txt` (with ScanNet's
+What belongs together has one name without its ending. Poses are camera to world with OpenCV axes, one 4x4 in a file.
+Intrinsics are those of the scan behind the scene: `intrinsic_color.txt` and `intrinsic_depth.txt` (with ScanNet's
 extrinsics) for all images, or a file for each image, 3x3 or 4x4. Depth is registered where it has no intrinsics of its
 own, and in the source's units: 1/4000 m below a folder `matterport*`, else millimetres. All sources have z up.
 """
@@ -77,8 +77,9 @@ def _shared_rig(folder: Path, unit_m: float) -> Rig | None:
         return None
     color, of_depth = _required(file), folder / "intrinsic_depth.txt"
     depth = _intrinsics(_required(of_depth), of_depth) if of_depth.is_file() else None
-    offsets = [_extrinsic(folder / f"extrinsic_{camera}.txt") for camera in ("color", "depth")]
-    return Rig(_intrinsics(color, file), depth, unit_m, color_from_depth=color_from_depth(*offsets, str(folder)))
+    rig_from_color, rig_from_depth = (_extrinsic(folder / f"extrinsic_{camera}.txt") for camera in ("color", "depth"))
+    offset = color_from_depth(rig_from_color, rig_from_depth, str(folder))
+    return Rig(_intrinsics(color, file), depth, unit_m, color_from_depth=offset)
 
 
 def _matrix(file: Path) -> Array | None:

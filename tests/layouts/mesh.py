@@ -96,6 +96,13 @@ def write_transforms(folder: Path, poses: dict[int, Array], camera: Camera) -> N
     (folder / "transforms.json").write_text(json.dumps(told))
 
 
+def write_intrinsics(folder: Path, camera: Camera) -> None:
+    """As Open3D writes them."""
+    k = camera.matrix.flatten(order="F").tolist()
+    told = {"width": camera.width, "height": camera.height, "intrinsic_matrix": k}
+    (folder / "camera_intrinsic.json").write_text(json.dumps(told))
+
+
 def _textured(box: trimesh.Trimesh, seed: int) -> trimesh.Trimesh:
     """Each triangle with corners of its own, its texture along the two longest axes of its plane, 3 m a repeat."""
     corners = box.triangles.reshape(-1, 3)
