@@ -5,16 +5,20 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 
 import numpy as np
 from PIL import Image
 from scipy.spatial.transform import Rotation
 
+from hatch_data.correspondence import correspond
+from hatch_data.doctor.verdicts import Diagnosis
 from hatch_data.geometry import Array, Camera
+from hatch_data.patches import token_grid
 from hatch_data.recipe import ScanSettings
 from hatch_data.repairs import planar_from_ray, repair
 from hatch_data.scene import DepthImage, Frame, Scene
+from hatch_data.views import prepare
 
 #: Scale by which depth is misread: a unit of 1/1000, 1/4000 or 1/5000 m taken for another, or feet for metres.
 SCALES = {"1000 as 5000": 0.2, "5000 as 1000": 5.0, "4000 as 5000": 0.8, "feet as metres": 1 / 0.3048}
@@ -116,6 +120,31 @@ def unregistered(scene: Scene, zoom: float = 1.12, shift_px: tuple[float, float]
     return Injected(replace(scene, frames=frames), "registration", fix)
 
 
+def held(scene: Scene) -> Scene:
+    """The same scan, every frame read once and held in memory."""
+    frames = [
+        replace(frame, read_color=lru_cache(frame.read_color), read_depth=lru_cache(frame.depth)) for frame in scene.frames
+    ]
+    return replace(scene, frames=frames)
+
+
+def map_difference(clean: Scene, repaired: Scene, pairs: int, longest_gap: int | None) -> float:
+    """Mean absolute difference between the patch weights of a clean scan and those of a repaired one, over rows of the
+    maps that hold anything, from pairs of neighbours that both scans have."""
+    both = [(a, b) for a in clean.frames for b in repaired.frames if a.id == b.id]
+    gap = min(2 if longest_gap is None else longest_gap, 2)
+    differences = []
+    for k in np.unique(np.linspace(0, len(both) - 1 - gap, pairs).round().astype(int)):
+        maps = []
+        for side in (0, 1):
+            frames = both[k][side], both[k + gap][side]
+            grids = [token_grid(frame.camera.height, frame.camera.width) for frame in frames]
+            maps.append(correspond(prepare(frames[0]), prepare(frames[1]), *grids).map.dense())
+        used = (maps[0].sum(axis=1) > 0) | (maps[1].sum(axis=1) > 0)
+        differences.append(np.abs(maps[0] - maps[1])[used].sum(axis=1).mean() / 2 if used.any() else 0.0)
+    return float(np.mean(differences))
+
+
 def ten(scene: Scene, number: int) -> list[tuple[str, Callable[[], Injected]]]:
     """The ten faults for the scan that comes as `number`: their sizes differ from scan to scan."""
     scale = list(SCALES)[number % len(SCALES)]
@@ -180,3 +209,31 @@ def _moved_color(frame: Frame, zoom: float, shift_px: tuple[float, float]) -> by
 def _unit(rng: np.random.Generator) -> Array:
     vector = rng.normal(size=3)
     return vector / np.linalg.norm(vector)
+
+
+def undoes(found: Diagnosis, injected: Injected) -> bool:
+    """Whether the proposed settings are those that undo the fault, as near as they can be known."""
+    settings, fix = found.settings, injected.fix
+    if injected.kind == "drifting poses":
+        return settings.longest_gap is not None
+    assert fix is not None
+    if "skip" in fix:
+        left = {frame.id for frame in repair(injected.scene, settings).frames}
+        wrong = set(fix["skip"])
+        return not left & wrong and len(left) >= len(injected.scene.frames) - len(wrong) - 2
+    undecided = any("undecided" in fault.text for fault in found.faults)
+    for key, value in fix.items():
+        got = getattr(settings, key)
+        if key == "time_shift_s" and abs(got - value) > 0.05:
+            return False
+        if key == "color_zoom" and abs(got / value - 1) > 0.015:
+            return False
+        if key == "color_shift_px":
+            width = injected.scene.frames[0].camera.width
+            if max(abs(a - b) for a, b in zip(got, value, strict=True)) > 0.006 * width:
+                return False
+        if key in ("depth_scale", "intrinsics_scale") and abs(got / value - 1) > 0.02 and not undecided:
+            return False
+        if key in ("pose", "camera_axes", "rotate", "pose_shift", "depth_is") and got != value:
+            return False
+    return True

@@ -14,8 +14,9 @@ from hatch_data.recipe import ScanSettings
 #: A fault: the build is refused. A note: true and worth knowing, the build goes on. Undecided: the scan cannot tell.
 Weight = Literal["fault", "note", "undecided"]
 Grade = Literal["sound", "faulty", "unusable"]
-#: Longer lists of frames are told by their number; all are in the recipe that the doctor writes.
-_SHOWN = 48
+#: The recipe lines that the doctor writes, and the longest flags that are shown in a terminal instead.
+RECIPE = "recipe.yaml"
+_SHOWN = 72
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class Verdict:
             told.append(change)
         if self.fix:
             flags = set_flags(self.fix)
-            told.append(f"fix: {flags}" if len(flags) <= 2 * _SHOWN else "fix: in the recipe written beside the pictures")
+            told.append(f"fix: {flags}" if len(flags) <= _SHOWN else f"fix: see {RECIPE}, written beside the pictures")
         return told
 
 
@@ -83,9 +84,14 @@ class Diagnosis:
         return {"sound": 0, "faulty": 1, "unusable": 2}[self.grade]
 
     def recipe(self) -> str:
-        """Recipe lines with all fixes, YAML; empty where nothing is to be put right."""
+        """Recipe lines with the fixes of all faults, YAML, and those of notes as comments; empty where there are none."""
         changed = changes(self.settings)
-        return yaml.safe_dump({"scan": changed}, sort_keys=False, width=100) if changed else ""
+        lines = [_yaml({"scan": changed})] if changed else []
+        for note in self.verdicts:
+            if note.weight == "note" and note.fix:
+                offered = _yaml({"scan": note.fix}).splitlines()
+                lines += [f"# {note.kind}: {note.text}\n", *(f"# {line}\n" for line in offered)]
+        return "".join(lines)
 
     def as_json(self) -> dict[str, Any]:
         """Everything, for machines."""
@@ -141,6 +147,10 @@ def composed(settings: ScanSettings, fix: dict[str, Any]) -> ScanSettings:
         if key in fix and getattr(settings, key) != plain:
             both[key] = plain
     return ScanSettings.model_validate({**settings.model_dump(), **both})
+
+
+def _yaml(tree: dict[str, Any]) -> str:
+    return yaml.safe_dump(tree, sort_keys=False, width=100)
 
 
 def _value(value: Any) -> str:

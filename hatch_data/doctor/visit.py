@@ -9,7 +9,7 @@ from typing import Any
 
 from hatch_data.doctor import examine
 from hatch_data.doctor.pictures import draw
-from hatch_data.doctor.verdicts import Diagnosis
+from hatch_data.doctor.verdicts import RECIPE, Diagnosis
 from hatch_data.errors import ScanError
 from hatch_data.recipe import DataRecipe
 from hatch_data.scans import ScanRef, find
@@ -72,10 +72,9 @@ def _visit(ref: ScanRef, recipe: DataRecipe, folder: Path) -> Visit:
         return Visit(ref.scene, None, [], " ".join(str(error).split()))
     folder.mkdir(parents=True, exist_ok=True)
     written = draw(seen, folder)
-    lines = seen.diagnosis.recipe()
-    if lines:
-        write_text(folder / "recipe.yaml", lines)
-        written.append(folder / "recipe.yaml")
+    if lines := seen.diagnosis.recipe():
+        write_text(folder / RECIPE, lines)
+        written.append(folder / RECIPE)
     return Visit(ref.scene, seen.diagnosis, written)
 
 

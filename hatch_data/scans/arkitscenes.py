@@ -56,15 +56,15 @@ def read(path: Path) -> Scene:
     name = next((name for name in COLORS if files.holds(root / name, r".+\.png")), COLORS[-1])
     colors, pincams = _Stamped.of(root / name, "png"), _Stamped.of(root / f"{name}_intrinsics", "pincam")
     depth = _Depth(root, own=name == "wide")
-    poses = _trajectory(root / "lowres_wide.traj")
+    poses = _trajectory(root / "lowres_wide.traj").at(colors.stamps_s)
     shots = []
-    for stamp_s, text, color in zip(colors.stamps_s, colors.texts, colors.files, strict=True):
+    for stamp_s, text, color, pose in zip(colors.stamps_s.tolist(), colors.texts, colors.files, poses, strict=True):
         camera = _pincam(pincams.nearest(stamp_s, INTRINSICS_S))
         image, sensor = depth.at(stamp_s)
         shots.append(
             Shot(
                 id=text,
-                pose=poses.at(stamp_s),
+                pose=pose,
                 lens=Lens(camera) if camera else None,
                 color=color,
                 depth=image,
@@ -99,7 +99,7 @@ def _root(path: Path) -> Path:
 class _Stamped:
     """Files of a folder in order of the stamp in their names, `<video>_<seconds>`."""
 
-    stamps_s: list[float]
+    stamps_s: Array
     texts: list[str]
     files: list[Path]
 
@@ -112,7 +112,7 @@ class _Stamped:
             if (match := re.fullmatch(rf"(?:.*_)?(\d+(?:\.\d+)?)\.{ending}", file.name))
         ]
         found.sort()
-        return cls([f[0] for f in found], [f[1] for f in found], [f[2] for f in found])
+        return cls(np.array([f[0] for f in found]), [f[1] for f in found], [f[2] for f in found])
 
     def nearest(self, stamp_s: float, within_s: float) -> Path | None:
         """The file nearest in time, if near enough."""
@@ -126,7 +126,7 @@ class _Depth:
     """Depth by time: of the laser scanner, as fine as `wide`, where there is one, else the phone's own."""
 
     def __init__(self, root: Path, own: bool):
-        self._laser = _Stamped.of(root / "highres_depth", "png") if own else _Stamped([], [], [])
+        self._laser = _Stamped.of(root / "highres_depth", "png") if own else _Stamped(np.empty(0), [], [])
         self._phone = _Stamped.of(root / "lowres_depth", "png")
         self._pincams = _Stamped.of(root / "lowres_wide_intrinsics", "pincam")
         self._confidences = _Stamped.of(root / "confidence", "png")

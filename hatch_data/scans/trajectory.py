@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.spatial.transform import Rotation, Slerp
+from scipy.spatial.transform import Rotation
 
 from hatch_data.geometry import Array
 
@@ -32,25 +32,23 @@ class Trajectory:
         chosen = poses[good][first]
         return cls(known, chosen[:, :3, 3], Rotation.from_matrix(chosen[:, :3, :3]), nearest_s, gap_s)
 
-    def at(self, stamp_s: float) -> Array | None:
-        """(4, 4), None where the camera's place is not known."""
-        if not len(self.stamps_s):
-            return None
-        after = int(np.searchsorted(self.stamps_s, stamp_s))
-        nearest = min(
-            (i for i in (after - 1, after) if 0 <= i < len(self.stamps_s)), key=lambda i: self._off(i, stamp_s)
-        )
-        if self._off(nearest, stamp_s) < self.nearest_s:
-            return pose_of(self.rotations[nearest], self.positions[nearest])
-        if not 0 < after < len(self.stamps_s) or self.stamps_s[after] - self.stamps_s[after - 1] > self.gap_s:
-            return None
-        pair = slice(after - 1, after + 1)
-        share = (stamp_s - self.stamps_s[after - 1]) / np.ptp(self.stamps_s[pair])
-        position = (1 - share) * self.positions[after - 1] + share * self.positions[after]
-        return pose_of(Slerp([0.0, 1.0], self.rotations[pair])(share), position)
-
-    def _off(self, index: int, stamp_s: float) -> float:
-        return abs(float(self.stamps_s[index]) - stamp_s)
+    def at(self, stamps_s: Array) -> list[Array | None]:
+        """(4, 4) at each of the stamps, None where the camera's place is not known."""
+        last = len(self.stamps_s) - 1
+        if last < 0:
+            return [None] * len(stamps_s)
+        right = np.searchsorted(self.stamps_s, stamps_s)
+        a, b = (right - 1).clip(min=0), right.clip(max=last)
+        from_a, to_b = np.abs(stamps_s - self.stamps_s[a]), np.abs(self.stamps_s[b] - stamps_s)
+        near = np.minimum(from_a, to_b) < self.nearest_s
+        apart = self.stamps_s[b] - self.stamps_s[a]
+        between = (a < b) & (apart <= self.gap_s)
+        share = np.where(near, from_a > to_b, from_a / np.where(apart > 0, apart, 1.0))[:, None]
+        turn = (self.rotations[a].inv() * self.rotations[b]).as_rotvec()
+        poses = np.tile(np.eye(4), (len(stamps_s), 1, 1))
+        poses[:, :3, :3] = (self.rotations[a] * Rotation.from_rotvec(share * turn)).as_matrix()
+        poses[:, :3, 3] = (1 - share) * self.positions[a] + share * self.positions[b]
+        return [pose if known else None for pose, known in zip(poses, near | between, strict=True)]
 
 
 def pose_of(rotation: Rotation, position: Array) -> Array:

@@ -20,7 +20,7 @@ from hatch_data.errors import ScanError
 from hatch_data.folder import BuildFolder
 from hatch_data.geometry import Array, Camera, inverse
 from hatch_data.patches import FLOW_CODE, FLOW_STEPS, Visibility
-from hatch_data.pipeline import build_scene, open_scene
+from hatch_data.pipeline import build_scene, open_scene, open_scene
 from hatch_data.recipe import DataRecipe
 from hatch_data.scans import ScanRef
 from hatch_data.scene import DepthImage, Frame, Scene
@@ -60,7 +60,7 @@ class AgainstScans:
     def compare(self, row: Row, record: dict[str, Any], split: str) -> Iterator[tuple[str, list[str]]]:
         """(check, what disagrees) for one row of a scan that was given."""
         if row.scene not in self._scenes:
-            self._scenes[row.scene] = with_depth(self._refs[row.scene].load(), self._recipe.depth)
+            self._scenes[row.scene] = with_depth(open_scene(self._refs[row.scene], self._recipe), self._recipe.depth)
         frames = {frame.id: frame for frame in self._scenes[row.scene].frames}
         unknown = [frame for frame in row.frames if frame not in frames]
         yield "scan has the frames", [f"frame {frame} is not in the scan" for frame in unknown]
