@@ -5,27 +5,24 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 
 import numpy as np
-from PIL import Image
 from scipy.spatial.transform import Rotation, Slerp
 
-from hatch_data.errors import FrameError, ScanError
-from hatch_data.geometry import Array, Camera, inverse
+from hatch_data.errors import ScanError
+from hatch_data.geometry import Array, Camera
 from hatch_data.recipe import ScanSettings
-from hatch_data.scans import gravity
+from hatch_data.scans import gravity, upright
 from hatch_data.scans.posed import pose_fault
-from hatch_data.scene import DepthImage, DepthSensor, Frame, Scene
+from hatch_data.scene import DepthImage, Frame, Scene
 
 #: Camera axes of OpenGL (y up, z back) in those of OpenCV.
 OPENCV_FROM_OPENGL = np.diag([1.0, -1.0, -1.0, 1.0])
 #: Between two ids in `scan.skip`.
 RANGE = ".."
-_JPEG_QUALITY = 95
 
 
 def repair(scene: Scene, settings: ScanSettings) -> Scene:
@@ -84,13 +81,6 @@ def planar_from_ray(camera: Camera) -> Array:
     return 1.0 / np.linalg.norm(camera.unproject(np.stack([u, v], axis=-1), np.ones(u.shape)), axis=-1)
 
 
-def turned_camera(camera: Camera, quarters: int) -> Camera:
-    """The camera behind an image turned clockwise by quarters of a turn."""
-    for _ in range(quarters % 4):
-        camera = Camera(camera.height, camera.width, camera.fy, camera.fx, camera.height - 1 - camera.cy, camera.cx)
-    return camera
-
-
 def turned_from_camera(quarters: int) -> Array:
     """(4, 4) rotation that takes camera axes to those of the image turned clockwise by quarters of a turn."""
     c, s = ((1, 0), (0, 1), (-1, 0), (0, -1))[quarters % 4]
@@ -147,40 +137,22 @@ def _interpolated(stamps: Array, poses: Array, wanted: Array) -> list[Array | No
 
 
 def _frame(frame: Frame, world_from_camera: Array, settings: ScanSettings) -> Frame:
-    quarters = settings.rotate // 90
-    color = turned_camera(repaired_color_camera(frame.camera, settings), quarters)
-    stored = repaired_camera(frame.sensor.camera, settings)
-    turn = turned_from_camera(quarters)
-    color_from_depth = turn @ frame.sensor.color_from_depth @ inverse(turn)
-    sensor = DepthSensor(turned_camera(stored, quarters), color_from_depth, frame.sensor.tolerance)
-    as_read = frame.read_depth is None or (quarters == 0 and settings.depth_scale == 1 and settings.depth_is == "planar")
-    return replace(
+    camera, depth_camera = repaired_color_camera(frame.camera, settings), repaired_camera(frame.sensor.camera, settings)
+    as_read = frame.read_depth is None or (settings.depth_scale == 1 and settings.depth_is == "planar")
+    repaired = replace(
         frame,
-        world_from_camera=repaired_pose(world_from_camera, settings),
-        camera=color,
-        sensor=sensor,
-        read_color=partial(_read_turned, frame.read_color, frame.id, quarters) if quarters else frame.read_color,
-        read_depth=frame.read_depth if as_read else partial(_read_depth, frame.depth, stored, settings),
+        camera=camera,
+        sensor=replace(frame.sensor, camera=depth_camera),
+        read_depth=frame.read_depth if as_read else partial(_read_depth, frame.depth, depth_camera, settings),
     )
+    # Turning an image turns its pose too, but here the pose is right and the image is not.
+    turned = upright.turned(repaired, settings.rotate // 90)
+    return replace(turned, world_from_camera=repaired_pose(world_from_camera, settings))
 
 
-def _read_depth(read: Callable[[], DepthImage], stored: Camera, settings: ScanSettings) -> DepthImage:
+def _read_depth(read: Callable[[], DepthImage], camera: Camera, settings: ScanSettings) -> DepthImage:
     depth = read()
     values, unit = depth.values, depth.metres_per_unit * settings.depth_scale
     if settings.depth_is == "ray":
-        values = (values * planar_from_ray(stored)).astype(np.float32)
-    return DepthImage(np.ascontiguousarray(np.rot90(values, -settings.rotate // 90)), unit)
-
-
-def _read_turned(read: Callable[[], bytes], frame_id: str, quarters: int) -> bytes:
-    """The image turned clockwise, encoded again in its own format."""
-    encoded = read()
-    steps = (Image.Transpose.ROTATE_270, Image.Transpose.ROTATE_180, Image.Transpose.ROTATE_90)
-    buffer = io.BytesIO()
-    try:
-        with Image.open(io.BytesIO(encoded)) as image:
-            kind = "PNG" if image.format == "PNG" else "JPEG"
-            image.transpose(steps[quarters - 1]).save(buffer, kind, quality=_JPEG_QUALITY)
-    except (OSError, SyntaxError) as error:
-        raise FrameError("unreadable_color", f"frame {frame_id}: the image does not decode ({error})") from None
-    return buffer.getvalue()
+        values = (values * planar_from_ray(camera)).astype(np.float32)
+    return DepthImage(values, unit)

@@ -25,6 +25,7 @@ EDGE_TOLERANCES = 2.0
 #: Raster pixels wanted along a default patch of 28 px of the colour image; a coarser depth image is refined.
 RASTER_PX_PER_PATCH = 12
 _INT16_MAX = 32767
+_CORNER_FROM_CENTRE = np.array([[1.0, 0.0, 0.5], [0.0, 1.0, 0.5], [0.0, 0.0, 1.0]])
 #: Units of the deepest pixel of a rescaled image: seen from the colour camera it may lie somewhat deeper.
 _FULL_SCALE = 30000
 #: Share of a triangle by which rounding may put a pixel beyond its side.
@@ -50,16 +51,15 @@ class View:
     @cached_property
     def position_from_world(self) -> Array:
         """(3, 4): homogeneous world points to homogeneous positions, in raster pixels from the top-left corner."""
-        k = self.camera.matrix + [[0, 0, 0.5], [0, 0, 0.5], [0, 0, 0]]
-        return k @ inverse(self.world_from_camera)[:3]
+        return _CORNER_FROM_CENTRE @ self.camera.matrix @ inverse(self.world_from_camera)[:3]
 
     @cached_property
     def world_from_position(self) -> Array:
         """(3, 4): ray of a homogeneous position, as long as one metre of depth, and the centre of the camera."""
         c = self.camera
-        inverse_k = [[1 / c.fx, 0, -(c.cx + 0.5) / c.fx], [0, 1 / c.fy, -(c.cy + 0.5) / c.fy], [0, 0, 1]]
-        pose = self.world_from_camera
-        return np.concatenate([pose[:3, :3] @ inverse_k, pose[:3, 3:]], axis=1)
+        ray_x, ray_y = [1 / c.fx, 0, -(c.cx + 0.5) / c.fx], [0, 1 / c.fy, -(c.cy + 0.5) / c.fy]
+        rays = self.world_from_camera[:3, :3] @ np.array([ray_x, ray_y, [0.0, 0.0, 1.0]])
+        return np.concatenate([rays, self.world_from_camera[:3, 3:]], axis=1)
 
     @property
     def valid_share(self) -> float:

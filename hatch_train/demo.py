@@ -1,6 +1,6 @@
 """The last words of `make demo`: what was built and what training changed, from the files that both left behind.
 
-    python -m hatch_train.demo out/demo --since UNIX_SECONDS
+python -m hatch_train.demo out/demo --since UNIX_SECONDS
 """
 
 from __future__ import annotations

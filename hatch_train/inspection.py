@@ -11,8 +11,9 @@ from hatch_data.settings import to_yaml
 from hatch_train.data import Plan, Shards
 from hatch_train.errors import TrainingError
 from hatch_train.loop import learnable_texts
-from hatch_train.model import KNOWN_SIZES, Processor, count_parameters, load_processor
-from hatch_train.recipe import Recipe
+from hatch_train.model import Processor, count_parameters, load_processor
+from hatch_train.recipe import Recipe, TinySettings
+from hatch_train.shapes import known_family
 from hatch_train.stages import kinds
 from hatch_train.stages.base import Stage
 from hatch_train.stages.supervised import IMAGE_TOKEN, Supervised
@@ -136,8 +137,8 @@ def _figure(key: str, value: float | None) -> str:
 def _processor(recipe: Recipe) -> tuple[Processor, bool]:
     """The recipe's processor; for a model known only by its hub id one with a tokenizer learnt on the spot, and
     False: lengths are then estimates."""
-    if recipe.model.name in KNOWN_SIZES:
-        stand_in = recipe.model.model_copy(update={"name": "tiny"})
+    if family := known_family(recipe.model.name):
+        stand_in = recipe.model.model_copy(update={"name": "tiny", "tiny": TinySettings(family=family)})
         return load_processor(stand_in, learnable_texts(recipe)), False
     return load_processor(recipe.model, learnable_texts(recipe)), True
 

@@ -1,10 +1,11 @@
 """Families of vision-language models behind one small face: weights, tokenizer, image processor.
 
-The families: Qwen2.5-VL, by hub id, by folder, or `tiny`, a small random model of the same architecture.
+The families: Qwen2.5-VL and Qwen3-VL, by hub id, by folder, or `tiny`, a small random model of the same architecture.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,27 +13,14 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from transformers import (
-    AutoConfig,
-    AutoTokenizer,
-    GenerationConfig,
-    Qwen2_5_VLConfig,
-    Qwen2_5_VLForConditionalGeneration,
-)
+from transformers import AutoConfig, AutoTokenizer, GenerationConfig
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 from transformers.utils.logging import disable_progress_bar
 
 from hatch_train.errors import ModelError
-from hatch_train.recipe import ModelSettings, TinySettings
+from hatch_train.recipe import ModelSettings
+from hatch_train.shapes import FAMILIES, known_config, known_family, tiny_config
 from hatch_train.tokenizer import train_tokenizer
-
-#: model_type -> class of the model.
-FAMILIES = {"qwen2_5_vl": Qwen2_5_VLForConditionalGeneration}
-#: Hub id -> parameters of (vision tower, whole model), so that a dry run needs no network.
-KNOWN_SIZES = {
-    "Qwen/Qwen2.5-VL-3B-Instruct": (668_684_288, 3_754_622_976),
-    "Qwen/Qwen2.5-VL-7B-Instruct": (676_550_144, 8_292_166_656),
-}
 
 
 @dataclass(frozen=True)
@@ -87,7 +75,7 @@ class VisionLanguageModel:
 
     def image_features(self, pixels: Tensor, grids: Tensor) -> tuple[Tensor, ...]:
         """For each image (tokens, width) features after the merger, in raster order."""
-        # `pooler_output`, since the last hidden state is in window order for Qwen2.5-VL.
+        # `pooler_output`, since the last hidden state is in window order for Qwen2.5-VL and not merged for Qwen3-VL.
         with self._bf16():
             return self.model.get_image_features(self.normalised(pixels), grids.to(self.device)).pooler_output
 
@@ -134,7 +122,7 @@ class VisionLanguageModel:
         return self.model.model.get_rope_index(ids, mm_token_type_ids=types, image_grid_thw=grids)[0]
 
     def train_only(self, wanted: Callable[[str], bool]) -> None:
-        """Parameters whose part (`vision` or `language`) is wanted are trained, the others frozen."""
+        """Parameters whose part is wanted are trained, the others frozen."""
         for name, parameter in self.model.named_parameters():
             parameter.requires_grad_(wanted(part_of(name)))
 
@@ -148,7 +136,10 @@ class VisionLanguageModel:
 
 
 def part_of(parameter: str) -> str:
-    """`vision` for parameters of the tower and its merger, else `language`."""
+    """`vision` for parameters of the tower and its merger, `deepstack` for Qwen3-VL's mergers of inner layers, which
+    only the language model sees, else `language`."""
+    if ".deepstack_merger_list." in parameter:
+        return "deepstack"
     return "vision" if ".visual." in f".{parameter}" else "language"
 
 
@@ -164,7 +155,7 @@ def load(
     if settings.name == "tiny":
         torch.manual_seed(seed)
         config = tiny_config(settings.tiny, processor.tokenizer)
-        model = Qwen2_5_VLForConditionalGeneration._from_config(config, attn_implementation=settings.attention)
+        model = FAMILIES[settings.tiny.family].model._from_config(config, attn_implementation=settings.attention)
         model.generation_config = GenerationConfig(
             eos_token_id=processor.tokenizer.eos_token_id, pad_token_id=processor.tokenizer.pad_token_id
         )
@@ -174,7 +165,10 @@ def load(
             known = ", ".join(FAMILIES)
             raise ModelError(f"model {settings.name}: family '{config.model_type}' is not supported; known: {known}")
         model = _from_pretrained(
-            FAMILIES[config.model_type], settings.name, dtype=torch.float32, attn_implementation=settings.attention
+            FAMILIES[config.model_type].model,
+            settings.name,
+            dtype=torch.float32,
+            attn_implementation=settings.attention,
         )
     if settings.gradient_checkpointing:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
@@ -183,16 +177,15 @@ def load(
 
 def load_processor(settings: ModelSettings, texts: Iterable[str], folder: Path | None = None) -> Processor:
     """The processor that goes with the model, its image sizes bounded as the settings say."""
-    size = {"shortest_edge": settings.min_pixels, "longest_edge": settings.max_pixels}
-    if folder is not None and folder.is_dir():
-        return Processor(_from_pretrained(AutoTokenizer, str(folder)), Qwen2VLImageProcessorPil(size=size))
-    if settings.name == "tiny":
-        tokenizer = train_tokenizer(texts, settings.tiny.vocabulary)
-        return Processor(tokenizer, Qwen2VLImageProcessorPil(size=size))
-    # Not `size`: a preprocessor config of Qwen holds min_pixels and max_pixels, and those win over it.
+    # Not `size`: a preprocessor config of Qwen may hold min_pixels and max_pixels, and those win over it.
     bounds = {"min_pixels": settings.min_pixels, "max_pixels": settings.max_pixels}
-    images = _from_pretrained(Qwen2VLImageProcessorPil, settings.name, **bounds)
-    return Processor(_from_pretrained(AutoTokenizer, settings.name), images)
+    saved = folder is not None and folder.is_dir()
+    if settings.name == "tiny" and not saved:
+        images = Qwen2VLImageProcessorPil(**bounds, **FAMILIES[settings.tiny.family].images)
+        return Processor(train_tokenizer(texts, settings.tiny.vocabulary), images)
+    name = str(folder) if saved else settings.name
+    images = _from_pretrained(Qwen2VLImageProcessorPil, name, **bounds)
+    return Processor(_from_pretrained(AutoTokenizer, name), images)
 
 
 def read_config(name: str) -> Any:
@@ -210,62 +203,18 @@ def _from_pretrained(kind: Any, name: str, **options: Any) -> Any:
         ) from None
 
 
-def tiny_config(sizes: TinySettings, tokenizer: Any) -> Qwen2_5_VLConfig:
-    """Qwen2.5-VL's config at toy sizes; ties its embeddings as the 3B model does."""
-    half_head = sizes.text_width // sizes.text_heads // 2
-    side = 3 * half_head // 8
-    vision = {
-        "depth": sizes.vision_depth,
-        "hidden_size": sizes.vision_width,
-        "intermediate_size": sizes.vision_mlp,
-        "num_heads": sizes.vision_heads,
-        "out_hidden_size": sizes.text_width,
-        # Images this small need every layer to see the whole of them: windows of 112 px cost recall.
-        "fullatt_block_indexes": list(range(sizes.vision_depth)),
-        "tokens_per_second": 2,
-    }
-    text = {
-        "vocab_size": len(tokenizer),
-        "hidden_size": sizes.text_width,
-        "intermediate_size": sizes.text_mlp,
-        "num_hidden_layers": sizes.text_depth,
-        "num_attention_heads": sizes.text_heads,
-        "num_key_value_heads": sizes.text_kv_heads,
-        "rms_norm_eps": 1e-6,
-        "max_position_embeddings": 32768,
-        # Qwen's own shares of the rotary frequencies: 1/4 time, 3/8 height, 3/8 width.
-        "rope_parameters": {
-            "rope_type": "default",
-            "rope_theta": 1e6,
-            "mrope_section": [half_head - 2 * side, side, side],
-        },
-        "bos_token_id": tokenizer.pad_token_id,
-        "eos_token_id": tokenizer.eos_token_id,
-        "pad_token_id": tokenizer.pad_token_id,
-    }
-    names = {
-        "image_token_id": "<|image_pad|>",
-        "video_token_id": "<|video_pad|>",
-        "vision_start_token_id": "<|vision_start|>",
-        "vision_end_token_id": "<|vision_end|>",
-    }
-    ids = {key: tokenizer.convert_tokens_to_ids(token) for key, token in names.items()}
-    return Qwen2_5_VLConfig(vision_config=vision, text_config=text, tie_word_embeddings=True, **ids)
-
-
-def count_parameters(settings: ModelSettings) -> dict[str, int]:
-    """Parameters of the parts `vision` and `language`, without loading weights."""
-    if settings.name in KNOWN_SIZES:
-        vision, total = KNOWN_SIZES[settings.name]
-        return {"vision": vision, "language": total - vision}
-    if settings.name == "tiny":
+def count_parameters(settings: ModelSettings) -> Counter[str]:
+    """Parameters of each part, without loading weights."""
+    if known_family(settings.name):
+        config = known_config(settings.name)
+    elif settings.name == "tiny":
         config = tiny_config(settings.tiny, train_tokenizer([], settings.tiny.vocabulary))
         config.text_config.vocab_size = settings.tiny.vocabulary
     else:
         config = read_config(settings.name)
     with torch.device("meta"):
-        model = FAMILIES[config.model_type](config)
-    counts = {"vision": 0, "language": 0}
+        model = FAMILIES[config.model_type].model(config)
+    counts: Counter[str] = Counter()
     for name, parameter in cast(nn.Module, model).named_parameters():
         counts[part_of(name)] += parameter.numel()
     return counts

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, SerializeAsAny, field_validator
+from pydantic import Field, SerializeAsAny, SerializerFunctionWrapHandler, field_validator, model_serializer
 
 from hatch_data.errors import SettingsError
 from hatch_data.settings import Settings, load, resolve, validate
@@ -19,8 +19,9 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class TinySettings(Settings):
-    """Sizes of the small random Qwen2.5-VL that `model.name: tiny` makes."""
+    """Family and sizes of the small random model that `model.name: tiny` makes."""
 
+    family: Literal["qwen2_5_vl", "qwen3_vl"] = "qwen2_5_vl"
     vision_width: Positive = 96
     vision_depth: Positive = 4
     vision_heads: Positive = 4
@@ -47,6 +48,11 @@ class ModelSettings(Settings):
     gradient_checkpointing: bool = False
     saved_dtype: Literal["float32", "bfloat16"] = "float32"
     tiny: TinySettings = TinySettings()
+
+    @model_serializer(mode="wrap")
+    def _without_what_does_not_matter(self, tree_of: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        tree = tree_of(self)
+        return tree if self.name == "tiny" else {key: value for key, value in tree.items() if key != "tiny"}
 
 
 class AugmentSettings(Settings):

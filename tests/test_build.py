@@ -109,8 +109,8 @@ def test_interrupted_within_a_scene(small_build, tmp_path, monkeypatch):
     original, calls = pipeline.RowMaker.row, []
 
     def interrupted(self: pipeline.RowMaker, pair: Any) -> Any:
-        calls.append(pair)
-        if len(calls) == 30:
+        calls.append(self.scene.id)
+        if calls.count("synthetic-0001") == 5:
             raise KeyboardInterrupt
         return original(self, pair)
 
@@ -376,7 +376,7 @@ def test_splits_by_space_share_no_space(small_build):
 
 def test_splits_by_time_share_no_frame(tmp_path):
     out = tmp_path / "out"
-    manifest = build_small(out, "synthetic:1", "split.validation=0.3", "split.test=0.2", "pairs.per_frame=4")
+    manifest = build_small(out, "synthetic:1", "split.validation=0.3", "split.test=0.2", "frames.every=2")
     assert manifest["split"]["by"] == "time"
     frames = {
         split: {int(frame) for row in read_rows(out, split, ["frames"]) for frame in row["frames"]}

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
-from hatch_data.doctor import appearance, registration
+from hatch_data.depth_source import with_depth
+from hatch_data.doctor import appearance, registration, rendered
 from hatch_data.doctor.conventions import Bench, choose_pairs, find_repairs
 from hatch_data.doctor.evidence import Lookout, Model
 from hatch_data.doctor.trajectory import follow
@@ -51,7 +53,8 @@ class Examination:
 def examine(scene: Scene, settings: ScanSettings | None = None) -> Examination:
     """Look at a scan, with the repairs in `settings` already applied to it. Raises `ScanError` where it cannot be read."""
     settings = settings or ScanSettings()
-    scene = repair(scene, settings)
+    unmeasured = repair(scene, settings)
+    scene = with_depth(unmeasured, "auto")
     numbers, views, unreadable = _read(scene)
     frames = [scene.frames[k] for k in numbers]
     if len(views) < 2:
@@ -60,7 +63,7 @@ def examine(scene: Scene, settings: ScanSettings | None = None) -> Examination:
     lookout = Lookout(views)
     pairs = choose_pairs(lookout.model.poses, ANCHORS)
     bench = Bench(scene, lookout, numbers, pairs)
-    verdicts, fix = find_repairs(bench)
+    verdicts, fix = find_repairs(bench) if unmeasured.frames[0].read_depth else rendered.find_repairs(unmeasured)
     model = bench.model(fix)
     contradicted = any(verdict.kind == "contradiction" for verdict in verdicts)
     lost = np.zeros(len(frames), bool)
@@ -71,10 +74,7 @@ def examine(scene: Scene, settings: ScanSettings | None = None) -> Examination:
             verdicts = [verdict for verdict in verdicts if verdict.weight != "undecided"]
         verdicts += walk.verdicts
     looks = [_look(frame, view) for frame, view in zip(frames, views, strict=True)]
-    spread = np.unique(np.linspace(0, len(views) - 1, REGISTRATION_FRAMES).round().astype(int)).tolist()
-    outlines = [registration.outlines(seen.color, views[k]) for k in spread if (seen := looks[k]) is not None]
-    off = registration.judge([outline for outline in outlines if outline is not None], frames[0].camera)
-    verdicts += off or registration.note(frames[0])
+    verdicts += _registration(unmeasured, fix, frames, views, looks)
     verdicts += appearance.judge(looks, ids) + _dropped(scene, unreadable)
     for verdict in verdicts:
         if verdict.weight == "fault":
@@ -124,6 +124,25 @@ def _look(frame: Frame, view: View) -> appearance.Look | None:
         return appearance.look(frame, float((view.raster != 0).mean()))
     except FrameError:
         return None
+
+
+def _registration(
+    unmeasured: Scene,
+    fix: dict[str, Any],
+    frames: list[Frame],
+    views: list[View],
+    looks: list[appearance.Look | None],
+) -> list[Verdict]:
+    """Colour against depth, once conventions are put right: without, depth carried over to colour lands anywhere. Turned
+    images stay as they are: colour and depth turn together."""
+    spread = np.unique(np.linspace(0, len(views) - 1, REGISTRATION_FRAMES).round().astype(int)).tolist()
+    chosen = {frames[k].id: (views[k], seen.color) for k in spread if (seen := looks[k]) is not None}
+    if still := {key: value for key, value in fix.items() if key != "rotate"}:
+        repaired = with_depth(repair(unmeasured, ScanSettings().model_copy(update=still)), "auto")
+        chosen = {f.id: (prepare(f), chosen[f.id][1]) for f in repaired.frames if f.id in chosen}
+    found = [registration.outlines(color, view) for view, color in chosen.values()]
+    off = registration.judge([outline for outline in found if outline is not None], frames[0].camera)
+    return off or registration.note(frames[0])
 
 
 def _dropped(scene: Scene, unreadable: list[str]) -> list[Verdict]:

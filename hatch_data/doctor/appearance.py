@@ -45,16 +45,21 @@ class Look:
 def look(frame: Frame, valid_depth: float) -> Look:
     """Decode and measure the colour of a frame. Raises `FrameError` where it cannot be decoded."""
     encoded = frame.read_color()
+    color = decoded(encoded, frame.id)
     brightness = color_quality(encoded, frame.id).brightness
+    grey = color.mean(axis=2)
+    return Look(color, edge_width(grey), brightness, float(grey.std()), valid_depth)
+
+
+def decoded(encoded: bytes, frame_id: str) -> NDArray[np.float32]:
+    """(h, w, 3) 0-255 at a width of 320 px. Raises `FrameError` where the image does not decode."""
     try:
         with Image.open(io.BytesIO(encoded)) as image:
             size = (WIDTH_PX, max(1, round(WIDTH_PX * image.height / image.width)))
             image.draft("RGB", size)
-            color = np.asarray(image.convert("RGB").resize(size, Image.Resampling.BILINEAR), np.float32)
+            return np.asarray(image.convert("RGB").resize(size, Image.Resampling.BILINEAR), np.float32)
     except (OSError, SyntaxError) as error:
-        raise FrameError("unreadable_color", f"frame {frame.id}: the image does not decode ({error})") from None
-    grey = color.mean(axis=2)
-    return Look(color, edge_width(grey), brightness, float(grey.std()), valid_depth)
+        raise FrameError("unreadable_color", f"frame {frame_id}: the image does not decode ({error})") from None
 
 
 def edge_width(grey: NDArray[np.float32]) -> float:

@@ -28,7 +28,9 @@ FURTHEST = 0.15
 #: What depth may be stored or meant in, per metre: metres, feet, cm, mm, and the units of Matterport, TUM, Replica.
 UNITS_PER_METRE = (1.0, 1 / 0.3048, 100.0, 1000.0, 4000.0, 5000.0, 6553.5)
 #: Width of the images against that for which intrinsics are given.
-SIZES = (1 / 4, 256 / 960, 1 / 3, 3 / 8, 640 / 1296, 1 / 2, 640 / 1024, 2 / 3, 3 / 4, 4 / 5, 5 / 6)
+SIZES = tuple(
+    round(size, 6) for size in (1 / 4, 256 / 960, 1 / 3, 3 / 8, 640 / 1296, 1 / 2, 640 / 1024, 2 / 3, 3 / 4, 4 / 5, 5 / 6)
+)
 #: Frames and seconds by which poses may be off.
 SHIFTS, SHIFTS_S = 6, 1.0
 #: A repair is believed where it divides the error by exp of this...
@@ -41,6 +43,8 @@ FITTED_SHARE = 0.75
 CONTRADICTION = 0.3
 #: Repairs whose errors differ by less than a factor of exp of this cannot be told apart.
 ALIKE = 0.1
+#: Stamps are not told apart better than this: exposure, rolling shutter.
+ROUND_S = 0.021
 #: Depth scales and focal lengths closer to the stated ones than this (logarithm) are calibration, not convention.
 CLOSE = 0.06
 
@@ -156,7 +160,7 @@ def _candidates(at: dict[str, Any], stamped: bool) -> Iterator[dict[str, Any]]:
         yield {**at, "depth_scale": float(scale)}
     for size in SIZES:
         yield {**at, "intrinsics_scale": size}
-        yield {**at, "intrinsics_scale": 1 / size}
+        yield {**at, "intrinsics_scale": round(1 / size, 6)}
     for focal in np.exp(np.arange(-0.4, 0.41, 0.05)):
         yield {**at, "focal_scale": float(focal)}
     if stamped:
@@ -173,6 +177,10 @@ def _refined(bench: Bench, found: Trial, before: dict[str, Any]) -> Trial:
     if key == "time_shift_s":
         for step in (0.05, 0.02, 0.01):
             found = _best(bench, found, [{**found.fix, key: round(found.fix[key] + s, 3)} for s in (-step, step)])
+        # Where a round number does as well, it is the likelier: delays are set, or come from a counter.
+        rounded = bench.trial({**found.fix, key: round(20 * found.fix[key]) / 20})
+        if abs(rounded.fix[key] - found.fix[key]) <= ROUND_S and rounded.agreement.gain_over(found.agreement) > -2 * ALIKE:
+            found = rounded
     if key in ("depth_scale", "focal_scale"):
         for step in (0.05, 0.025, 0.012):
             found = _best(bench, found, [{**found.fix, key: found.fix[key] * np.exp(s)} for s in (-step, step)])

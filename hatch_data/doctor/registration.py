@@ -112,6 +112,11 @@ def note(frame: Frame) -> list[Verdict]:
     return [Verdict("note", "registration", text)]
 
 
+def strength(frames: Sequence[Outlines]) -> float:
+    """Mean gradient under the outlines, in deviations, where colour is said to be."""
+    return _strength(frames, 1.0, 0.0, 0.0).strength
+
+
 def _strongest(offset: Offset) -> float:
     return offset.strength
 

@@ -35,7 +35,7 @@ DRIFT_SHARE, DRIFT_TIMES = 0.04, 2.5
 #: Alignment then makes this share of the points agree, and so much more than before.
 DRIFT_BELIEVED, DRIFT_GAIN = 0.7, 0.25
 #: Frames further apart than the longest gap that is proposed are moved by more than this share of depth.
-TOLERATED = 0.025
+TOLERATED = 0.015
 #: Pairs compared at a distance, and how many of them must tell something.
 PAIRS_AT_A_GAP, LEAST_PAIRS = 30, 6
 #: A scan of which more is lost than this is no use.

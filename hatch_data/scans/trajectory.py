@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from hatch_data.geometry import Array
+from hatch_data.geometry import Array, is_rigid
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Trajectory:
     @classmethod
     def of(cls, stamps_s: Array, poses: Array, nearest_s: float, gap_s: float) -> Trajectory:
         """From poses (n, 4, 4) in any order; those that are no rigid transforms are left out."""
-        good = np.isfinite(poses).all(axis=(1, 2)) & (np.abs(np.linalg.det(poses[:, :3, :3]) - 1) < 1e-3)
+        good = np.array([is_rigid(pose) for pose in poses], bool)
         known, first = np.unique(stamps_s[good], return_index=True)
         chosen = poses[good][first]
         return cls(known, chosen[:, :3, 3], Rotation.from_matrix(chosen[:, :3, :3]), nearest_s, gap_s)

@@ -20,7 +20,7 @@ from hatch_data.errors import ScanError
 from hatch_data.folder import BuildFolder
 from hatch_data.geometry import Array, Camera, inverse
 from hatch_data.patches import FLOW_CODE, FLOW_STEPS, Visibility
-from hatch_data.pipeline import build_scene, open_scene, open_scene
+from hatch_data.pipeline import build_scene, open_scene
 from hatch_data.recipe import DataRecipe
 from hatch_data.scans import ScanRef
 from hatch_data.scene import DepthImage, Frame, Scene

@@ -47,7 +47,7 @@ class Stage(ABC, Generic[S, B]):
 
     @abstractmethod
     def trains(self, part: str) -> bool:
-        """Whether a part of the model, `vision` or `language`, is trained."""
+        """Whether a part of the model, as `hatch_train.model.part_of` names it, is trained."""
 
     @property
     @abstractmethod

@@ -78,6 +78,7 @@ class PatchAlignment(Stage[AlignmentSettings, Pairs]):
     small = ("scene", "frames", "image_sizes", _MATCH + "source", _MATCH + "target")
 
     def trains(self, part: str) -> bool:
+        # Not `deepstack`: the loss does not reach those mergers.
         return part == "vision"
 
     @property

@@ -104,3 +104,22 @@ def test_a_visit_is_one_place(tmp_path: Path) -> None:
     (tmp_path / "raw_train_val_splits.csv").write_text(table)
     assert read(folder).space == "arkitscenes-visit-421254"
     assert detect(folder) == "arkitscenes"
+
+
+def test_the_laser_scanners_depth_where_there_is_one(tmp_path: Path) -> None:
+    folder = tmp_path / writer.VIDEO
+    root = writer.write(folder, LYING, [0, 3, 6], raw=True)
+    for part in ("", "_intrinsics"):
+        (root / f"vga_wide{part}").rename(root / f"wide{part}")
+    (root / "highres_depth").mkdir()
+    for n in (0, 3):
+        depth = room.render(writer.VGA, LYING.read_at(n))[1]
+        (root / "highres_depth" / writer.depth_file(root, n).name).write_bytes(room.depth_png(depth, 1000))
+    first, second, third = read(folder).frames
+    fine, coarse = reading.stood_up(writer.VGA), reading.stood_up(writer.LOWRES)
+    assert [frame.sensor.camera for frame in (first, second, third)] == [fine, fine, coarse]
+    truth = room.render(fine, second.world_from_camera)[1]
+    read_m = second.depth().metres
+    known = (read_m > 0) & (truth > 0)
+    assert known.mean() > 0.99 and np.abs(read_m - truth)[known].max() < 0.51e-3
+    assert third.depth().values.shape == (coarse.height, coarse.width)

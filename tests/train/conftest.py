@@ -12,6 +12,7 @@ import torch
 from hatch_data.settings import validate
 from hatch_train.model import VisionLanguageModel, load
 from hatch_train.recipe import ModelSettings, Recipe
+from hatch_train.shapes import FAMILIES
 from tests.train import rows
 
 # Models this small gain nothing from threads, which would only wait for one another.
@@ -30,6 +31,12 @@ SIZES = {
     "vocabulary": 400,
 }
 MODEL = {"name": "tiny", "max_pixels": 10_000, "tiny": SIZES}
+
+
+def model_of(family: str) -> dict[str, Any]:
+    return {**MODEL, "tiny": {**SIZES, "family": family}}
+
+
 MakeRecipe = Callable[..., Recipe]
 
 
@@ -55,9 +62,15 @@ def make_recipe(shards: Path, tmp_path: Path) -> MakeRecipe:
     return make
 
 
+@pytest.fixture(scope="session", params=FAMILIES)
+def each_tiny(request: pytest.FixtureRequest) -> VisionLanguageModel:
+    """A random model of each family, fp32, not trained; tests must not change it."""
+    texts = [turn["content"] for n in range(20) for turn in rows.row(n).messages]
+    return load(ModelSettings(**model_of(request.param)), texts, seed=0)
+
+
 @pytest.fixture(scope="session")
 def tiny() -> VisionLanguageModel:
-    """A random model, fp32, not trained; tests must not change it."""
-    torch.manual_seed(0)
+    """One of them, where the family does not matter."""
     texts = [turn["content"] for n in range(20) for turn in rows.row(n).messages]
     return load(ModelSettings(**MODEL), texts, seed=0)

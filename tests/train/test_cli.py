@@ -43,7 +43,7 @@ def test_run_prints_a_table_and_logs_every_step(recipe: Path) -> None:
 def test_dry_run_trains_nothing(recipe: Path, tmp_path: Path) -> None:
     result = call("run", recipe, "--dry-run")
     assert result.exit_code == 0, result.output
-    assert "packs per epoch" in result.stdout
+    assert "packs per epoch" in result.stdout and "vision_width" in result.stdout
     assert not (tmp_path / "run").exists()
     outlook = json.loads(call("run", recipe, "--dry-run", "--json").stdout)
     assert outlook["stages"]["alignment"]["items"] == 24
@@ -54,7 +54,7 @@ def test_dry_run_trains_nothing(recipe: Path, tmp_path: Path) -> None:
     assert outlook["stages"]["alignment"]["memory before activations GB"] == pytest.approx(gigabytes, abs=0.01)
 
 
-@pytest.mark.parametrize("name", ["qwen3b", "qwen7b"])
+@pytest.mark.parametrize("name", ["qwen3b", "qwen7b", "qwen3vl"])
 def test_real_models_dry_run_without_weights_or_gpu(name: str, shards: Path, tmp_path: Path) -> None:
     overrides = ("--set", f"data.shards=[{shards}]", "--set", f"output={tmp_path / 'run'}")
     result = call("run", SHIPPED / f"{name}.yaml", *overrides, "--dry-run", "--json")
@@ -62,6 +62,7 @@ def test_real_models_dry_run_without_weights_or_gpu(name: str, shards: Path, tmp
     outlook = json.loads(result.stdout)
     assert sum(outlook["parameters"].values()) > 3e9
     assert max(stage["memory before activations GB"] for stage in outlook["stages"].values()) > 50
+    assert "vision_width" not in call("run", SHIPPED / f"{name}.yaml", *overrides, "--dry-run").stdout
     refused = call("run", SHIPPED / f"{name}.yaml", *overrides)
     assert refused.exit_code == 2
     assert "torch sees no GPU" in refused.stderr and "\n" not in refused.stderr.strip()

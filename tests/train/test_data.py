@@ -73,19 +73,19 @@ def test_batches_do_not_depend_on_the_workers(make_recipe: MakeRecipe, tiny: Vis
         assert torch.equal(a.batch.pack.ids, b.batch.pack.ids)
 
 
-def test_pixels_are_those_of_the_image_processor(tiny: VisionLanguageModel) -> None:
+def test_pixels_are_those_of_the_image_processor(each_tiny: VisionLanguageModel) -> None:
     """Decoding, resizing and normalising ourselves gives what plain transformers feeds the model."""
     from io import BytesIO
 
     from PIL import Image
 
     one = rows.row(3)
-    reader = ImageReader(tiny.processor, None, 16)
+    reader = ImageReader(each_tiny.processor, None, 16)
     for _ in range(2):  # the second time from the cache
         pixels, grids = reader.read(one.images, one.image_sizes, np.random.default_rng(0), one.id)
-    plain = tiny.processor.images([Image.open(BytesIO(data)) for data in one.images], return_tensors="pt")
+    plain = each_tiny.processor.images([Image.open(BytesIO(data)) for data in one.images], return_tensors="pt")
     assert torch.equal(plain["image_grid_thw"], torch.from_numpy(grids))
-    assert torch.allclose(plain["pixel_values"], tiny.normalised(torch.from_numpy(pixels)), atol=1e-6)
+    assert torch.allclose(plain["pixel_values"], each_tiny.normalised(torch.from_numpy(pixels)), atol=1e-6)
 
 
 def test_jitter_is_a_change_of_light() -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from transformers import AutoImageProcessor, AutoTokenizer
 
-from hatch_train.model import KNOWN_SIZES, VisionLanguageModel, count_parameters, load_processor
-from hatch_train.recipe import ModelSettings
+from hatch_train.model import VisionLanguageModel, count_parameters, load_processor
+from hatch_train.recipe import ModelSettings, TinySettings
 from hatch_train.tokenizer import SPECIAL_TOKENS, train_tokenizer
 
 TEXTS = ["move_forward 1.2m, turn_left 30deg", "Which way does the camera turn?"] * 30
@@ -53,10 +54,23 @@ def test_the_chat_template_is_qwens(shared: Path) -> None:
         assert ours == theirs
 
 
-def test_real_sizes_are_known(shared: Path) -> None:
-    counted = count_parameters(ModelSettings(name=str(shared / "tokenizer" / "qwen2.5-vl")))
-    vision, total = KNOWN_SIZES["Qwen/Qwen2.5-VL-7B-Instruct"]
-    assert counted == {"vision": vision, "language": total - vision}
+#: As the model cards and the weights' own index files have them.
+PUBLISHED = {
+    "Qwen/Qwen2.5-VL-3B-Instruct": 3_754_622_976,
+    "Qwen/Qwen2.5-VL-7B-Instruct": 8_292_166_656,
+    "Qwen/Qwen3-VL-4B-Instruct": 4_437_815_808,
+    "Qwen/Qwen3-VL-8B-Instruct": 8_767_123_696,
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_known_shapes_have_the_published_sizes(name: str) -> None:
+    assert count_parameters(ModelSettings(name=name)).total() == PUBLISHED[name]
+
+
+def test_a_known_shape_is_that_of_its_config(shared: Path) -> None:
+    from_file = count_parameters(ModelSettings(name=str(shared / "tokenizer" / "qwen2.5-vl")))
+    assert from_file == count_parameters(ModelSettings(name="Qwen/Qwen2.5-VL-7B-Instruct"))
 
 
 def test_the_processor_keeps_its_pixel_bounds(shared: Path, tiny: VisionLanguageModel, tmp_path: Path) -> None:
@@ -66,8 +80,18 @@ def test_the_processor_keeps_its_pixel_bounds(shared: Path, tiny: VisionLanguage
     assert load_processor(real, ()).pixel_bounds == (56 * 56, 50_000)
 
 
-def test_tiny_is_qwen(tiny: VisionLanguageModel) -> None:
-    assert tiny.model.config.model_type == "qwen2_5_vl"
-    assert tiny.model.config.tie_word_embeddings
-    counts = count_parameters(ModelSettings(name="tiny"))
-    assert 1e6 < sum(counts.values()) < 3e6
+def test_tiny_is_qwen(each_tiny: VisionLanguageModel) -> None:
+    config = each_tiny.model.config
+    assert config.tie_word_embeddings
+    assert each_tiny.processor.token_px == {"qwen2_5_vl": 28, "qwen3_vl": 32}[config.model_type]
+    counts = count_parameters(ModelSettings(name="tiny", tiny=TinySettings(family=config.model_type)))
+    assert 1e6 < counts.total() < 3e6
+    assert (counts["deepstack"] > 0) == (config.model_type == "qwen3_vl")
+
+
+def test_a_saved_processor_is_opened_again(each_tiny: VisionLanguageModel, tmp_path: Path) -> None:
+    """Patch size and normalisation too, which are another for each family."""
+    each_tiny.processor.save(tmp_path)
+    bounds = dict(zip(("min_pixels", "max_pixels"), each_tiny.processor.pixel_bounds, strict=True))
+    opened = load_processor(ModelSettings(name="tiny", **bounds), (), tmp_path)
+    assert opened.images.to_dict() == each_tiny.processor.images.to_dict()

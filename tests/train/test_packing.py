@@ -25,7 +25,7 @@ def sample(model: VisionLanguageModel, number: int, grids: list[tuple[int, int]]
     prompt = len(ids) + 5
     ids += rng.integers(20, 300, 5 + int(rng.integers(3, 12))).tolist()
     patches = 4 * sum(rows * columns for rows, columns in grids)
-    pixels = rng.integers(0, 256, (patches, 1176)).astype(np.uint8)
+    pixels = rng.integers(0, 256, (patches, 3 * 2 * model.processor.images.patch_size**2)).astype(np.uint8)
     thw = np.array([(1, 2 * rows, 2 * columns) for rows, columns in grids])
     return Sample(str(number), np.array(ids), np.arange(len(ids)) >= prompt, prompt, pixels, thw)
 
@@ -44,8 +44,8 @@ def gradients(model: VisionLanguageModel, packs: list[list[Sample]]) -> torch.Te
 
 
 @pytest.fixture
-def model(tiny: VisionLanguageModel) -> VisionLanguageModel:
-    own = VisionLanguageModel(copy.deepcopy(tiny.model), tiny.processor)
+def model(each_tiny: VisionLanguageModel) -> VisionLanguageModel:
+    own = VisionLanguageModel(copy.deepcopy(each_tiny.model), each_tiny.processor)
     own.train_only(lambda part: True)
     # Weights of the usual scale leave a random model's attention flat: leaks between samples would hardly show.
     with torch.no_grad():
@@ -58,6 +58,7 @@ def test_packed_gradients_equal_unpacked_ones(model: VisionLanguageModel) -> Non
     samples = [sample(model, number, grids) for number, grids in enumerate(GRIDS)]
     apart, together = gradients(model, [[s] for s in samples]), gradients(model, [samples])
     assert float((apart - together).norm() / apart.norm()) <= 1e-5
+    assert all(p.grad is not None for p in model.model.parameters())
 
 
 def test_packed_gradients_notice_a_leak(model: VisionLanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,9 +11,10 @@ from torch.nn import functional as F
 
 from hatch_data.patches import symmetric
 from hatch_train.data import Plan, Shards
-from hatch_train.model import VisionLanguageModel
+from hatch_train.model import VisionLanguageModel, load
+from hatch_train.shapes import FAMILIES
 from hatch_train.stages.patch_alignment import AlignmentSettings, PatchAlignment, alignment_loss, area_pooling
-from tests.train.conftest import MakeRecipe
+from tests.train.conftest import MakeRecipe, model_of
 
 SETTINGS = AlignmentSettings(steps=1, learning_rate=1e-3)
 
@@ -106,18 +107,53 @@ def test_a_batch_holds_what_the_shards_say(make_recipe: MakeRecipe, tiny: Vision
     assert batch.counts == {"region": rows, "kl": rows, "token": batch.counts["token"], "cosine": 3}
 
 
-def test_features_are_raster_order_and_alone(make_recipe: MakeRecipe, tiny: VisionLanguageModel) -> None:
+def test_features_stand_alone(make_recipe: MakeRecipe, each_tiny: VisionLanguageModel) -> None:
     recipe = make_recipe({"patch_alignment": {"steps": 1, "learning_rate": 1e-3}})
-    stage = PatchAlignment("a", recipe.stages["patch_alignment"], recipe, tiny.processor)
+    stage = PatchAlignment("a", recipe.stages["patch_alignment"], recipe, each_tiny.processor)
     shards = Shards(recipe.data.shards, "train", stage.small)
     both = stage.batch(shards, stage.items(shards)[:2], 0)
     first = stage.batch(shards, stage.items(shards)[:1], 0)
     with torch.no_grad():
-        together, alone = stage.features(tiny, both)[0], stage.features(tiny, first)[0]
+        together, alone = stage.features(each_tiny, both)[0], stage.features(each_tiny, first)[0]
     for level in ("region", "token"):
         for a, b in zip(together[level], alone[level], strict=True):
             assert torch.allclose(a, b, atol=1e-5)
             assert torch.allclose(a.norm(dim=1), torch.ones(len(a)), atol=1e-5)
+
+
+def test_features_are_in_raster_order(each_tiny: VisionLanguageModel) -> None:
+    """A change of one token's patches changes, most of all, that token's feature."""
+    processor = each_tiny.processor
+    generator = torch.Generator().manual_seed(0)
+    rows, columns = 6, 8
+    image = torch.randint(0, 256, (3, rows * processor.token_px, columns * processor.token_px), generator=generator)
+    options = {"do_resize": False, "do_rescale": False, "do_normalize": False, "return_tensors": "pt"}
+
+    def features(pixels: torch.Tensor) -> torch.Tensor:
+        cut = processor.images([pixels.to(torch.uint8).numpy()], input_data_format="channels_first", **options)
+        return each_tiny.image_features(cut["pixel_values"].to(torch.uint8), cut["image_grid_thw"])[0]
+
+    with torch.no_grad():
+        plain = features(image)
+        for row, column in ((0, 1), (2, 5), (5, 3)):
+            changed, px = image.clone(), processor.token_px
+            changed[:, row * px : (row + 1) * px, column * px : (column + 1) * px] = 0
+            moved = (features(changed) - plain).norm(dim=1)
+            assert int(moved.argmax()) == row * columns + column
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_parameter_that_is_trained_is_reached(family: str, make_recipe: MakeRecipe) -> None:
+    """Qwen3-VL's mergers of inner layers are not: only its language model sees them."""
+    recipe = make_recipe({"patch_alignment": {"steps": 1, "learning_rate": 1e-3}}, model=model_of(family))
+    model = load(recipe.model, ["text"], seed=0)
+    stage = PatchAlignment("a", recipe.stages["patch_alignment"], recipe, model.processor)
+    shards = Shards(recipe.data.shards, "train", stage.small)
+    model.train_only(stage.trains)
+    stage.losses(model, stage.batch(shards, stage.items(shards)[:2], 0))["region"].backward()
+    for name, parameter in model.model.named_parameters():
+        trained = ".visual." in name and ".deepstack_merger_list." not in name
+        assert (parameter.grad is not None) == trained, name
 
 
 def test_shuffled_targets_keep_their_columns(make_recipe: MakeRecipe, tiny: VisionLanguageModel) -> None:

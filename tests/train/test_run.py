@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +14,19 @@ import pytest
 import torch
 import yaml
 from safetensors.torch import load_file
-from transformers import AutoTokenizer, Qwen2_5_VLForConditionalGeneration
+from transformers import AutoModelForImageTextToText, AutoTokenizer
 
 from hatch_data.errors import SettingsError
+from hatch_data.settings import to_yaml
 from hatch_train import checkpoint, loop
 from hatch_train.data import Shards
 from hatch_train.errors import Stopped, TrainingError
-from hatch_train.model import load
+from hatch_train.model import load, part_of
 from hatch_train.recipe import Recipe
+from hatch_train.shapes import FAMILIES
 from hatch_train.stages.supervised import Supervised, prompts
-from tests.train import rows
-from tests.train.conftest import MakeRecipe
+from tests.train import conftest, rows
+from tests.train.conftest import MakeRecipe, model_of
 
 COMMON = {"learning_rate": 3e-3, "validation": 4}
 STAGES: dict[str, dict[str, Any]] = {
@@ -35,18 +39,17 @@ def weights(recipe: Recipe) -> dict[str, torch.Tensor]:
     return load_file(Path(recipe.output) / "model" / "model.safetensors")
 
 
-@pytest.fixture(scope="module")
-def whole(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Recipe, dict[str, Any]]:
+MODELS = {family: model_of(family) for family in FAMILIES}
+
+
+@pytest.fixture(scope="module", params=MODELS)
+def whole(
+    request: pytest.FixtureRequest, shards: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Recipe, dict[str, Any]]:
     """A run from beginning to end."""
-    make = _maker(shards, tmp_path_factory.mktemp("whole"))
-    recipe = make(STAGES)
+    make = conftest.make_recipe.__wrapped__(shards, tmp_path_factory.mktemp("whole"))
+    recipe = make(STAGES, model=MODELS[request.param])
     return recipe, loop.run(recipe)
-
-
-def _maker(shards: Path, folder: Path) -> Any:
-    from tests.train import conftest
-
-    return conftest.make_recipe.__wrapped__(shards, folder)
 
 
 class _After:
@@ -71,7 +74,7 @@ def test_stop_and_go_on_bit_for_bit(
     steps: int, whole: tuple[Recipe, dict], make_recipe: MakeRecipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After 3 of 5 steps of alignment, and after 2 of 4 of the supervised stage."""
-    recipe = make_recipe(STAGES)
+    recipe = make_recipe(STAGES, model=whole[0].model)
     with monkeypatch.context() as patch:
         _After(patch, steps)
         with pytest.raises(Stopped, match=r"stopped by SIGTERM after step \d of stage \w+ and saved"):
@@ -86,26 +89,36 @@ def test_stop_and_go_on_bit_for_bit(
         assert {**facts, "seconds": 0} == {**report["stages"][stage], "seconds": 0}
 
 
-def test_killed_between_checkpoints(
-    whole: tuple[Recipe, dict], make_recipe: MakeRecipe, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As after kill -9: the run goes on from the last checkpoint, with other workers, and ends the same."""
-    recipe = make_recipe(STAGES, checkpoint={"every": 2})
-    step = loop._Training.step
+DIES = """
+import os, signal, sys
+from hatch_train import loop
+from hatch_train.recipe import read
+step = loop._Training.step
+def dying(training, number, loaded):
+    means = step(training, number, loaded)
+    if [training.stage.name, str(number + 1)] == sys.argv[2:]:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return means
+loop._Training.step = dying
+loop.run(read(sys.argv[1]))
+"""
 
-    def dying(training: Any, number: int, loaded: Any) -> dict[str, float]:
-        if training.stage.name == "supervised" and number == 3:
-            raise KeyboardInterrupt
-        return step(training, number, loaded)
 
-    with monkeypatch.context() as patch:
-        patch.setattr(loop._Training, "step", dying)
-        with pytest.raises(KeyboardInterrupt):
-            loop.run(recipe)
+def test_kill_9_in_every_stage(whole: tuple[Recipe, dict], make_recipe: MakeRecipe, tmp_path: Path) -> None:
+    """A process killed between two checkpoints, and its successor in the next stage; the third, with another number
+    of workers, ends as if nothing had been."""
+    recipe = make_recipe(STAGES, model=whole[0].model, checkpoint={"every": 2})
+    (tmp_path / "recipe.yaml").write_text(to_yaml(recipe))
     folder = Path(recipe.output) / "checkpoints"
-    assert [path.name for path in checkpoint.finished(folder)] == ["00-00000005", "01-00000002"]
+    left = {("alignment", 3): ["00-00000002"], ("supervised", 3): ["00-00000005", "01-00000002"]}
+    for (stage, step), expected in left.items():
+        command = [sys.executable, "-c", DIES, str(tmp_path / "recipe.yaml"), stage, str(step)]
+        done = subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, check=False)
+        assert done.returncode == -signal.SIGKILL, done.stderr
+        assert [path.name for path in checkpoint.finished(folder)] == expected
     (folder / ".01-00000003.partial").mkdir()
     loop.run(recipe.model_copy(update={"data": recipe.data.model_copy(update={"workers": 1})}))
+    assert weights(whole[0]).keys() == weights(recipe).keys()
     assert all(torch.equal(weights(whole[0])[name], value) for name, value in weights(recipe).items())
     assert not list(folder.glob(".*"))
 
@@ -141,13 +154,13 @@ def test_alignment_trains_the_tower_alone(whole: tuple[Recipe, dict], shards: Pa
     model = load(recipe.model, (), recipe.seed, Path(recipe.output) / "processor")
     checkpoint.restore(first, model.model)
     for name, value in model.model.state_dict().items():
-        assert torch.equal(value, start[name]) == (".visual." not in name), name
+        assert torch.equal(value, start[name]) == (part_of(name) != "vision"), name
 
 
 def test_plain_transformers_opens_the_model_and_says_the_same(whole: tuple[Recipe, dict]) -> None:
     recipe, _ = whole
     folder = Path(recipe.output) / "model"
-    plain = Qwen2_5_VLForConditionalGeneration.from_pretrained(folder)
+    plain = AutoModelForImageTextToText.from_pretrained(folder)
     ours = load(recipe.model, (), recipe.seed, Path(recipe.output) / "processor")
     checkpoint.restore(checkpoint.finished(Path(recipe.output) / "checkpoints")[-1], ours.model)
     assert all(torch.equal(value, ours.model.state_dict()[name]) for name, value in plain.state_dict().items())
@@ -201,7 +214,7 @@ def test_another_recipe_is_refused(
     change: dict[str, Any], difference: str, whole: tuple[Recipe, dict], make_recipe: MakeRecipe
 ) -> None:
     with pytest.raises(SettingsError, match=difference):
-        loop.run(make_recipe(**{"stages": STAGES, "output": whole[0].output, **change}))
+        loop.run(make_recipe(**{"stages": STAGES, "model": whole[0].model, "output": whole[0].output, **change}))
 
 
 def test_other_shards_are_refused(make_recipe: MakeRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
