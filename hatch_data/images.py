@@ -44,19 +44,6 @@ def stored_image(frame: Frame, settings: ImageSettings, markers: list[Marker] | 
     return StoredImage(buffer.getvalue(), f"{name}.jpg", camera)
 
 
-def check_decodes(data: bytes, frame: str) -> None:
-    """Raise `FrameError` where encoded bytes are damaged or cut off: checksums of PNG tell, else a coarse decoding."""
-    try:
-        with Image.open(io.BytesIO(data)) as image:
-            if image.format == "PNG":
-                image.verify()
-            else:
-                image.draft("L", (1, 1))
-                image.load()
-    except (OSError, UnidentifiedImageError, SyntaxError) as error:
-        raise FrameError("unreadable_color", f"frame {frame}: the image does not decode ({error})") from None
-
-
 def stored_camera(camera: Camera, settings: ImageSettings) -> Camera:
     """The camera behind the stored image: smaller where the longest side is limited."""
     limit = settings.longest_side_px

@@ -22,14 +22,14 @@ from numpy.typing import NDArray
 from hatch_data.actions import encode, format_pairs, to_json, to_text
 from hatch_data.correspondence import correspond
 from hatch_data.covisibility import Summary, covisibility, summarise, within
-from hatch_data.doctor import refusal
 from hatch_data.depth_source import with_depth
+from hatch_data.doctor import refusal
 from hatch_data.errors import FrameError, HatchError, ScanError
-from hatch_data.images import StoredImage, check_decodes, stored_camera, stored_image
+from hatch_data.images import StoredImage, stored_camera, stored_image
 from hatch_data.motion import between, stance
 from hatch_data.patches import token_grid
 from hatch_data.quality import blurred, color_quality
-from hatch_data.questions import Marker, Question, Rejection, ViewPair, family
+from hatch_data.questions import Question, Rejection, ViewPair, family
 from hatch_data.recipe import DataRecipe, FrameSettings
 from hatch_data.repairs import repair
 from hatch_data.sampling import Pair, select_pairs, splits_by_time
@@ -200,7 +200,6 @@ class RowMaker:
         self.rejected: Counter[str] = Counter()
         self._weights = {name: weight for name, weight in recipe.questions.items() if weight > 0}
         self._stances = [stance(frame.world_from_camera, scene.up) for frame in frames]
-        self._decodable: set[int] = set()
         self._digest = recipe.digest
 
     def row(self, pair: Pair) -> Row | None:
@@ -222,7 +221,9 @@ class RowMaker:
             return None
         task, question = asked
         try:
-            images = [self._image(index, question.markers.get(k)) for k, index in enumerate(indices)]
+            images = [
+                stored_image(frame, self.recipe.images, question.markers.get(k)) for k, frame in enumerate(frames)
+            ]
         except FrameError as error:
             self.rejected[f"{task}: {error.reason}"] += 1
             return None
@@ -231,15 +232,6 @@ class RowMaker:
         matches = [Match(0, 1, there.map, there.flow), Match(1, 0, back.map, back.flow)]
         reply = f"<action>{format_pairs([(0, 1, actions)])}</action><answer>{question.answer}</answer>"
         return self._assemble(frames, images, task, question, labels, matches, reply)
-
-    def _image(self, index: int, markers: list[Marker] | None) -> StoredImage:
-        """The image of a frame. Bytes that are stored as they are have not been decoded: that is tried once a frame."""
-        frame = self.frames[index]
-        image = stored_image(frame, self.recipe.images, markers)
-        if index not in self._decodable and not markers:
-            check_decodes(image.data, frame.id)
-            self._decodable.add(index)
-        return image
 
     def _ask(self, views: ViewPair, rng: np.random.Generator) -> tuple[str, Question] | None:
         """Ask the family that lags most behind its weight; where it declines, the next."""

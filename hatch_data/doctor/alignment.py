@@ -20,13 +20,15 @@ GATES = np.array([0.4, 0.25, 0.15, 0.1, 0.07, 0.05, 0.04, 0.03, 0.03])
 _SLOPE_PX = 4
 #: Neighbours further apart than this share of depth are two surfaces.
 _STEP = 0.3
+#: A point further behind than this share of depth is not expected to be seen.
+HIDDEN = 0.15
 #: Weight of staying, per point that pulls, and the fewest that do.
 _STAY, _LEAST_PULLING = 1e-3, 30
 
 
 class Misfit(NamedTuple):
     """`moved_m`: how far the points of the source have to move, in the mean, to lie on the target's surface; share of
-    the landed points that agree `before` and `after`, and share that lands before. Where alignment does not help, or
+    the landed points that agree `before` and `after`, hidden ones left out, and share that `landed` before. Where alignment does not help, or
     less than `LEAST_LANDED` lands, nothing moves."""
 
     moved_m: float
@@ -74,13 +76,13 @@ def _measured(x, y, raster, unit, k, ray):
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
 def _agreement(points, raster, unit, k, ray):
-    """Share of the landed points that agree, and share that lands."""
+    """Share of the landed points that agree, and share that lands. What lies far behind the surface is hidden by it."""
     agree, landed = 0, 0
     for p in range(points.shape[0]):
         z = points[p, 2]
         if z > 0:
             there = _measured(points[p, 0] / z, points[p, 1] / z, raster, unit, k, ray)
-            landed += there > 0
+            landed += (there > 0) and z - there < HIDDEN * there
             agree += (there > 0) and abs(z - there) < AGREES * there
     return agree / max(landed, 1), landed / max(points.shape[0], 1)
 

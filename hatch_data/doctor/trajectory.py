@@ -96,9 +96,11 @@ def _edges(
     edges = {}
     for step in steps:
         for first, second in zip(frames.tolist(), frames[step:].tolist(), strict=False):
-            found = misfit(lookout, model, first, second)
-            if found.landed >= LEAST_LANDED:
-                edges[first, second] = Edge(step, found)
+            # A camera that jumped ahead sees nothing in front of what it should, but is seen so itself.
+            both = [misfit(lookout, model, *pair) for pair in ((first, second), (second, first))]
+            told = [found for found in both if found.landed >= LEAST_LANDED]
+            if told:
+                edges[first, second] = Edge(step, min(told, key=lambda found: found.before))
     return edges
 
 
