@@ -27,6 +27,8 @@ _NO_DEPTH = np.int32(2**30)
 VOXEL_M = 0.5
 #: Neighbours kept per view and tenth of overlap: enough to choose from, and memory stays linear in views.
 KEPT_PER_TENTH = 40
+#: Views compared with all others at a time: bounds memory.
+VIEWS_AT_ONCE = 256
 
 
 @dataclass(frozen=True)
@@ -43,8 +45,9 @@ class Summary:
 
 @dataclass(frozen=True)
 class Covisibility:
-    """Directed overlaps: `overlap[k]` is the share of the surface seen by view `source[k]` that view `target[k]`
-    sees too. Pairs that share nothing are left out, and beyond `KEPT_PER_TENTH` neighbours of one tenth the rest."""
+    """Directed overlaps, ordered by source and target: `overlap[k]` is the share of the surface seen by view
+    `source[k]` that view `target[k]` sees too. Each pair is there both ways or not at all: those that share next to
+    nothing are left out, and, where a view has many later neighbours in one tenth of overlap, most of them."""
 
     source: NDArray[np.int32]
     target: NDArray[np.int32]
@@ -83,69 +86,101 @@ def covisibility(summaries: list[Summary], least_overlap: float = 0.02) -> Covis
     n = len(summaries)
     if n == 0:
         return Covisibility(np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0, np.float32), 0)
-    offsets = np.concatenate([[0], np.cumsum([len(s.points) for s in summaries])]).astype(np.int64)
-    points = np.concatenate([s.points for s in summaries])
-    first, second = _candidates(points, offsets, least_overlap)
-    source, target = np.concatenate([first, second]), np.concatenate([second, first])
-    overlap = _overlaps(
-        np.ascontiguousarray(points.T),
-        offsets,
-        np.stack([s.least.ravel() for s in summaries]),
-        np.stack([s.greatest.ravel() for s in summaries]),
-        np.stack([s.pixel_from_world for s in summaries]),
-        np.array([s.bounds for s in summaries], np.float32),
-        source,
-        target,
-    )
-    keep = _keep_some(source, target, overlap, least_overlap)
-    return Covisibility(source[keep], target[keep], overlap[keep], n)
+    views = _Stacked.of(summaries)
+    share = _shared_voxels(views.points, views.offsets)
+    kept = []
+    for start in range(0, n, VIEWS_AT_ONCE):
+        i, j = _candidates(share, start, views.offsets, least_overlap)
+        there, back = views.overlaps(i, j), views.overlaps(j, i)
+        chosen = _keep_some(i, there, back, least_overlap)
+        kept.append((i[chosen], j[chosen], there[chosen], back[chosen]))
+    i, j, there, back = (np.concatenate(column) for column in zip(*kept, strict=True))
+    source, target, overlap = np.concatenate([i, j]), np.concatenate([j, i]), np.concatenate([there, back])
+    order = np.lexsort((target, source))
+    return Covisibility(source[order], target[order], overlap[order], n)
 
 
 def within(found: Covisibility, order: NDArray, longest_gap: int | None) -> Covisibility:
-    """Only overlaps of views at most `longest_gap` apart in `order` (views,), their places in the scan; None: all."""
+    """Overlaps of views at most `longest_gap` apart in `order` (views,), their places in the scan; None: all"""
     if longest_gap is None:
         return found
     near = np.abs(order[found.source] - order[found.target]) <= longest_gap
     return Covisibility(found.source[near], found.target[near], found.overlap[near], found.views)
 
 
-def _candidates(points: NDArray, offsets: NDArray, least_overlap: float) -> tuple[NDArray, NDArray]:
-    """Pairs (i < j) of views that have points in the same voxels, enough to reach the least overlap either way."""
+@dataclass(frozen=True)
+class _Stacked:
+    """Summaries side by side: `points` (3, all), those of view k from `offsets[k]` to `offsets[k + 1]`."""
+
+    points: NDArray[np.float32]
+    offsets: NDArray[np.int64]
+    least: NDArray[np.float32]
+    greatest: NDArray[np.float32]
+    pixel_from_world: NDArray[np.float32]
+    bounds: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, summaries: list[Summary]) -> _Stacked:
+        counts = [len(s.points) for s in summaries]
+        return cls(
+            np.ascontiguousarray(np.concatenate([s.points for s in summaries]).T),
+            np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+            np.stack([s.least.ravel() for s in summaries]),
+            np.stack([s.greatest.ravel() for s in summaries]),
+            np.stack([s.pixel_from_world for s in summaries]),
+            np.array([s.bounds for s in summaries], np.float32),
+        )
+
+    def overlaps(self, source: NDArray[np.int32], target: NDArray[np.int32]) -> NDArray[np.float32]:
+        """Share of the points of view source[k] that view target[k] sees."""
+        ranges = self.least, self.greatest
+        return _overlaps(self.points, self.offsets, *ranges, self.pixel_from_world, self.bounds, source, target)
+
+
+def _shared_voxels(points: NDArray, offsets: NDArray) -> tuple[sparse.csr_array, sparse.csr_array]:
+    """(views, voxels): how many points each view has in each voxel, and whether it has any."""
     n = len(offsets) - 1
-    owner = np.repeat(np.arange(n), np.diff(offsets))
-    # A surface seen twice meets the same voxels in many points: half the share of points in shared voxels is a safe
-    # floor for the share of points that are seen.
     voxel = np.floor(points / VOXEL_M).astype(np.int64)
-    voxel -= voxel.min(axis=0, initial=0)
-    size = voxel.max(axis=0, initial=0) + 1
-    _, index = np.unique((voxel[:, 0] * size[1] + voxel[:, 1]) * size[2] + voxel[:, 2], return_inverse=True)
-    ones = np.ones(len(points), np.float32)
+    voxel -= voxel.min(axis=1, initial=0)[:, None]
+    size = voxel.max(axis=1, initial=0) + 1
+    _, index = np.unique((voxel[0] * size[1] + voxel[1]) * size[2] + voxel[2], return_inverse=True)
+    owner = np.repeat(np.arange(n), np.diff(offsets))
+    ones = np.ones(points.shape[1], np.float32)
     counts = sparse.csr_array((ones, (owner, index)), shape=(n, int(index.max(initial=0)) + 1))
     presence = counts.copy()
     presence.data[:] = 1
-    shared = (counts @ presence.T).tocoo()
-    enough = shared.data >= np.maximum(1, 0.5 * least_overlap * np.diff(offsets)[shared.row])
-    i, j = shared.row[enough], shared.col[enough]
-    pairs = np.unique((np.minimum(i, j).astype(np.int64) * n + np.maximum(i, j))[i != j])
-    return (pairs // n).astype(np.int32), (pairs % n).astype(np.int32)
+    return counts, presence
 
 
-def _keep_some(source: NDArray, target: NDArray, overlap: NDArray, least_overlap: float) -> NDArray:
-    """Indices of the pairs to keep, ordered by source and target: all, or a fixed spread of a crowded tenth."""
-    alive = np.flatnonzero(overlap >= least_overlap)
-    tenth = np.minimum((overlap[alive] * 10).astype(np.int64), 9)
-    order = np.lexsort((target[alive], tenth, source[alive]))
-    alive = alive[order]
-    group = source[alive].astype(np.int64) * 10 + tenth[order]
-    starts = np.flatnonzero(np.concatenate([[True], group[1:] != group[:-1]])) if len(group) else np.empty(0, int)
-    sizes = np.diff(np.concatenate([starts, [len(group)]]))
-    rank = np.arange(len(group)) - np.repeat(starts, sizes)
-    size = np.repeat(sizes, sizes)
-    kept = np.where(
-        size > KEPT_PER_TENTH, (rank * KEPT_PER_TENTH) // size != ((rank - 1) * KEPT_PER_TENTH) // size, True
-    )
-    alive = alive[kept]
-    return alive[np.lexsort((target[alive], source[alive]))]
+def _candidates(
+    share: tuple[sparse.csr_array, sparse.csr_array], start: int, offsets: NDArray, least_overlap: float
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Pairs i < j, i among `VIEWS_AT_ONCE` from `start`, that have points in the same voxels.
+
+    A surface seen twice meets the same voxels in many points: half the share of points in shared voxels is a safe
+    floor for the share of points that are seen.
+    """
+    counts, presence = share
+    stop = start + VIEWS_AT_ONCE
+    needed = np.maximum(1.0, 0.5 * least_overlap * np.diff(offsets))
+    of_first = (counts[start:stop] @ presence[start:].T).toarray() >= needed[start:stop, None]
+    of_second = (presence[start:stop] @ counts[start:].T).toarray() >= needed[None, start:]
+    i, j = np.nonzero(np.triu(of_first | of_second, 1))
+    return (i + start).astype(np.int32), (j + start).astype(np.int32)
+
+
+def _keep_some(source: NDArray, there: NDArray, back: NDArray, least_overlap: float) -> NDArray:
+    """Indices of the pairs to keep: all that reach the least overlap either way, or, where a view has more than
+    `KEPT_PER_TENTH` in one tenth of mean overlap, that many of them, evenly spaced."""
+    alive = np.flatnonzero(np.maximum(there, back) >= least_overlap)
+    tenth = np.minimum(((there[alive] + back[alive]) * 5).astype(np.int64), 9)
+    group = source[alive].astype(np.int64) * 10 + tenth
+    order = np.argsort(group, kind="stable")
+    alive, group = alive[order], group[order]
+    _, starts, sizes = np.unique(group, return_index=True, return_counts=True)
+    rank, size = np.arange(len(group)) - np.repeat(starts, sizes), np.repeat(sizes, sizes)
+    spread = (rank * KEPT_PER_TENTH) // size != ((rank - 1) * KEPT_PER_TENTH) // size
+    return np.sort(alive[(size <= KEPT_PER_TENTH) | spread])
 
 
 @numba.njit(cache=True, nogil=True)

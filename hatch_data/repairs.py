@@ -54,7 +54,7 @@ def repair(scene: Scene, settings: ScanSettings) -> Scene:
 def repaired_pose(world_from_camera: Array, settings: ScanSettings) -> Array:
     """World-from-camera, (4, 4) or (n, 4, 4), of a pose as it was read."""
     if settings.pose == "camera_from_world":
-        world_from_camera = np.linalg.inv(world_from_camera)
+        world_from_camera = np.linalg.inv(world_from_camera).astype(np.float64)
     return world_from_camera @ OPENCV_FROM_OPENGL if settings.camera_axes == "opengl" else world_from_camera
 
 

@@ -22,8 +22,8 @@ from hatch_data.errors import ShardError
 from hatch_data.patches import FlowField, Grid, PatchMap
 
 SPLITS = ("train", "validation", "test")
-#: Bytes of encoded rows after which a row group is closed.
-ROW_GROUP_BYTES = 48 << 20
+#: Bytes of encoded rows after which a row group is closed: several copies of a group are in memory as it is written.
+ROW_GROUP_BYTES = 8 << 20
 MANIFEST = "build.json"
 
 SCHEMA = pa.schema(

@@ -23,7 +23,7 @@ class _OneLineErrors(click.Group):
             click.echo(f"error: {' '.join(str(error).split())}", err=True)
             ctx.exit(1 if isinstance(error, Stopped) else 2)
         except ModuleNotFoundError as error:
-            if (error.name or "").split(".")[0] not in ("torch", "transformers", "tokenizers", "tensorboard"):
+            if (error.name or "").split(".")[0] not in ("torch", "transformers", "tokenizers", "tensorboard", "peft"):
                 raise
             click.echo(f"error: {error.name} is not installed; run pip install 'hatch-spatial[train]'", err=True)
             ctx.exit(2)

@@ -131,7 +131,7 @@ def report_text(report: dict[str, Any]) -> str:
 def _figure(key: str, value: float | None) -> str:
     if value is None:
         return "-"
-    return f"{value:.1%}" if any(word in key for word in ("recall", "right", "match")) else f"{value:.3f}"
+    return f"{value:.1%}" if any(word in key for word in ("recall", "PCK", "right", "match")) else f"{value:.3f}"
 
 
 def _processor(recipe: Recipe) -> tuple[Processor, bool]:

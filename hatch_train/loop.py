@@ -10,7 +10,7 @@ import resource
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -32,11 +32,11 @@ from hatch_train.errors import ModelError, Stopped, TrainingError
 from hatch_train.model import VisionLanguageModel, count_parameters, load
 from hatch_train.recipe import Recipe, first_difference, read
 from hatch_train.stages import kinds
-from hatch_train.stages.base import Stage
+from hatch_train.stages.base import Batch, Stage
 
 #: A model with more parameters than this is not trained on a CPU unless that is asked for.
 LARGEST_ON_CPU = 100_000_000
-_PACKAGES = ("hatch-spatial", "torch", "transformers", "tokenizers", "numpy", "pyarrow", "pillow")
+_PACKAGES = ("hatch-spatial", "torch", "transformers", "peft", "tokenizers", "numpy", "pyarrow", "pillow")
 
 
 def run(recipe: Recipe) -> dict[str, Any]:
@@ -173,17 +173,7 @@ class _Training:
         """One update from one or more packs; the mean of each term over all of them."""
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate(step, self.settings)
-        totals = {name: sum(part.batch.counts[name] for part in loaded) for name in loaded[0].batch.counts}
-        means: dict[str, float] = {}
-        for part in loaded:
-            sums = self.stage.losses(self.model, part.batch)
-            # Divided by the number in the whole step, so that packs of different size weigh what they hold.
-            shares = {name: value / max(totals[name], 1) for name, value in sums.items()}
-            loss = sum(weight * shares[name] for name, weight in self.stage.weights.items())
-            loss.backward()
-            for name, value in shares.items():
-                means[name] = means.get(name, 0.0) + float(value.detach())
-        means = {"loss": sum(weight * means[name] for name, weight in self.stage.weights.items()), **means}
+        means = backward(self.stage, self.model, [part.batch for part in loaded])
         if not math.isfinite(means["loss"]):
             ids = ", ".join(row for part in loaded for row in part.batch.ids)
             raise TrainingError(f"{self.stage.name}: the loss of step {step + 1} is {means['loss']}; its rows: {ids}")
@@ -215,6 +205,20 @@ class _Training:
         }
         for name, value in scalars.items():
             self.board.add_scalar(f"{self.stage.name}/{name}", value, step)
+
+
+def backward(stage: Stage, model: VisionLanguageModel, parts: Sequence[Batch]) -> dict[str, float]:
+    """Add the gradients of a step's packs; the loss and the mean of each term over all of them."""
+    totals = {name: sum(part.counts[name] for part in parts) for name in parts[0].counts}
+    means: dict[str, float] = dict.fromkeys(("loss", *stage.weights), 0.0)
+    for part in parts:
+        # Divided by the number in the whole step, so that packs of different size weigh what they hold.
+        shares = {name: value / max(totals[name], 1) for name, value in stage.losses(model, part).items()}
+        loss = torch.stack([weight * shares[name] for name, weight in stage.weights.items()]).sum()
+        loss.backward()
+        for name, value in {"loss": loss, **shares}.items():
+            means[name] = means.get(name, 0.0) + float(value.detach())
+    return means
 
 
 def optimiser(model: VisionLanguageModel, settings: Any) -> AdamW:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,58 +17,70 @@ from hatch_data.actions import Pair, parse_pairs
 from hatch_data.errors import ActionError
 from hatch_data.patches import Grid, PatchMap
 
+#: PCK counts a keypoint that is off by at most this share of the target image's longer side.
+PCK = 0.1
+
 
 @dataclass
-class MatchRecall:
-    """Nearest-neighbour matching between two views, recall@1 (after Probe3D, arXiv:2404.08636).
+class MatchFigures:
+    """Nearest-neighbour matching between two views at one level, `region` or `token`: recall@1, recall@5 (after
+    Probe3D, arXiv:2404.08636) and, for tokens, the percentage of correct keypoints, PCK@0.1.
 
-    A source patch counts if its weights sum to 0.1 (level `region`) or its strongest is at least 0.3 (level `token`).
-    A hit is when the most similar patch of the other image is the one with the strongest weight; for tokens one of
-    its eight neighbours will do. Both directions of a pair count.
+    A source patch counts if its weights sum to 0.1 (region) or its strongest is at least 0.3 (token). Recall@k asks
+    whether the patch with the strongest weight, or for tokens one of its eight neighbours, is among the k most similar
+    of the other image; PCK whether its centre is near that of the most similar. Both directions of a pair count.
     """
 
+    level: str
     counted: int = 0
-    hits: Counter[str] = field(default_factory=Counter)
+    hits: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
 
     def add(
-        self,
-        level: str,
-        x_to_y: PatchMap,
-        y_to_x: PatchMap,
-        features: tuple[Tensor, Tensor],
-        colours: tuple[Tensor, Tensor],
+        self, x_to_y: PatchMap, y_to_x: PatchMap, features: tuple[Tensor, Tensor], colours: tuple[Tensor, Tensor]
     ) -> None:
         """Unit features and mean colours of (patches of X, patches of Y)."""
         cosine = (features[0] @ features[1].T).cpu().numpy()
         likeness = -torch.cdist(*colours).numpy()
         for matches, by_features, by_colour in ((x_to_y, cosine, likeness), (y_to_x, cosine.T, likeness.T)):
             weight = matches.dense()
-            counts = weight.max(1) >= 0.3 if level == "token" else weight.sum(1) >= 0.1
+            counts = weight.max(1) >= 0.3 if self.level == "token" else weight.sum(1) >= 0.1
             truth = weight[counts].argmax(1)
             self.counted += int(counts.sum())
-            guesses = {
-                "features": by_features[counts].argmax(1),
-                "mean colour": by_colour[counts].argmax(1),
-                "same position": same_position(matches.source_grid, matches.target_grid)[counts],
+            scores = {
+                "features": by_features,
+                "mean colour": by_colour,
+                "same position": nearness(matches.source_grid, matches.target_grid),
             }
-            reach = 1 if level == "token" else 0
-            for name, guess in guesses.items():
-                self.hits[name] += int((_apart(guess, truth, matches.target_grid) <= reach).sum())
+            for name, score in scores.items():
+                self._judge(self.hits[name], score[counts], truth, matches.target_grid)
 
-    def share(self, name: str) -> float:
-        """Recall in [0, 1] of `features`, `mean colour` or `same position`."""
-        return self.hits[name] / max(self.counted, 1)
+    def _judge(
+        self, hits: Counter[str], score: NDArray[np.float32], truth: NDArray[np.int64], target_grid: Grid
+    ) -> None:
+        """`score` is (counted, target patches), the most similar highest; `truth` (counted,) patches."""
+        best = np.argsort(-score, axis=1, kind="stable")[:, :5]
+        rows, columns = (
+            np.abs(a - b[:, None])
+            for a, b in zip(divmod(best, target_grid[1]), divmod(truth, target_grid[1]), strict=True)
+        )
+        hit = np.maximum(rows, columns) <= (self.level == "token")
+        hits["recall@1"] += int(hit[:, 0].sum())
+        hits["recall@5"] += int(hit.any(axis=1).sum())
+        if self.level == "token":
+            hits[f"PCK@{PCK}"] += int((np.hypot(rows, columns)[:, 0] <= PCK * max(target_grid)).sum())
+
+    def shares(self, name: str) -> dict[str, float]:
+        """Figures in [0, 1] of `features`, `mean colour` or `same position`, as `recall@1 region`."""
+        return {f"{figure} {self.level}": n / max(self.counted, 1) for figure, n in self.hits[name].items()}
 
 
-def same_position(source: Grid, target: Grid) -> NDArray[np.int64]:
-    """For each patch of one grid the patch of another that its centre lies in."""
-    rows, columns = ((np.arange(s) + 0.5) * t // s for s, t in zip(source, target, strict=True))
-    return (rows[:, None] * target[1] + columns[None]).astype(np.int64).ravel()
-
-
-def _apart(a: NDArray[np.int64], b: NDArray[np.int64], grid: Grid) -> NDArray[np.int64]:
-    """Steps between patches of a grid, diagonals included."""
-    return np.maximum(np.abs(a // grid[1] - b // grid[1]), np.abs(a % grid[1] - b % grid[1]))
+def nearness(source: Grid, target: Grid) -> NDArray[np.float32]:
+    """(source patches, target patches): the nearer two centres lie in their images, the higher."""
+    ys, xs = (
+        ((np.arange(s) + 0.5)[:, None] / s - (np.arange(t) + 0.5) / t) ** 2 for s, t in zip(source, target, strict=True)
+    )
+    apart = ys[:, None, :, None] + xs[None, :, None, :]
+    return -apart.reshape(source[0] * source[1], target[0] * target[1]).astype(np.float32)
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from transformers import AutoConfig, AutoTokenizer, GenerationConfig
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 from transformers.utils.logging import disable_progress_bar
 
+from hatch_train import adapters
 from hatch_train.errors import ModelError
 from hatch_train.recipe import ModelSettings
 from hatch_train.shapes import FAMILIES, known_config, known_family, tiny_config
@@ -57,9 +58,9 @@ class Processor:
 class VisionLanguageModel:
     """A model and its processor, as the stages use them."""
 
-    def __init__(self, model: nn.Module, processor: Processor):
+    def __init__(self, model: nn.Module, processor: Processor, lora: bool = False):
         self.model: Any = model
-        self.processor = processor
+        self.processor, self.lora = processor, lora
         scale = torch.tensor(processor.images.image_std) * 255
         shift = torch.tensor(processor.images.image_mean) * 255
         self._scale, self._shift = scale[None, :, None], shift[None, :, None]
@@ -127,17 +128,21 @@ class VisionLanguageModel:
             parameter.requires_grad_(wanted(part_of(name)))
 
     def save(self, folder: Path, dtype: str) -> None:
-        """A plain Hugging Face folder: weights, config, tokenizer, image processor."""
-        kind = getattr(torch, dtype)
-        before = self.model.dtype
-        self.model.to(kind).save_pretrained(folder)
-        self.model.to(before)
+        """A plain Hugging Face folder: weights, config, tokenizer, image processor.
+
+        The last that is done with a model: its adapters are merged and its weights are rounded to `dtype` in place.
+        """
+        if self.lora:
+            adapters.merge(self.model)
+        self.model.to(getattr(torch, dtype)).save_pretrained(folder)
         self.processor.save(folder)
 
 
 def part_of(parameter: str) -> str:
     """`vision` for parameters of the tower and its merger, `deepstack` for Qwen3-VL's mergers of inner layers, which
-    only the language model sees, else `language`."""
+    only the language model sees, `adapter` for those that LoRA adds, else `language`."""
+    if ".lora_" in parameter:
+        return "adapter"
     if ".deepstack_merger_list." in parameter:
         return "deepstack"
     return "vision" if ".visual." in f".{parameter}" else "language"
@@ -170,9 +175,12 @@ def load(
             dtype=torch.float32,
             attn_implementation=settings.attention,
         )
+    if settings.lora:
+        torch.manual_seed(seed)
+        adapters.add(model, settings.lora)
     if settings.gradient_checkpointing:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-    return VisionLanguageModel(model, processor)
+    return VisionLanguageModel(model, processor, settings.lora is not None)
 
 
 def load_processor(settings: ModelSettings, texts: Iterable[str], folder: Path | None = None) -> Processor:
@@ -214,6 +222,8 @@ def count_parameters(settings: ModelSettings) -> Counter[str]:
         config = read_config(settings.name)
     with torch.device("meta"):
         model = FAMILIES[config.model_type].model(config)
+        if settings.lora:
+            adapters.add(model, settings.lora)
     counts: Counter[str] = Counter()
     for name, parameter in cast(nn.Module, model).named_parameters():
         counts[part_of(name)] += parameter.numel()

@@ -34,6 +34,14 @@ class TinySettings(Settings):
     vocabulary: Positive = 1024
 
 
+class LoraSettings(Settings):
+    """Low-rank adapters beside every linear layer of the language model's blocks, trained in place of its own weights
+    (arXiv:2106.09685); an export has them merged. They add `alpha / rank` times their output."""
+
+    rank: Positive = 32
+    alpha: Annotated[float, Field(gt=0)] = 64
+
+
 class ModelSettings(Settings):
     """`name` is `tiny`, the id of a model on the Hugging Face hub, or a folder that `save_pretrained` wrote.
 
@@ -47,6 +55,7 @@ class ModelSettings(Settings):
     attention: Literal["sdpa", "eager", "flash_attention_2"] = "sdpa"
     gradient_checkpointing: bool = False
     saved_dtype: Literal["float32", "bfloat16"] = "float32"
+    lora: LoraSettings | None = None
     tiny: TinySettings = TinySettings()
 
     @model_serializer(mode="wrap")

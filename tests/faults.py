@@ -6,12 +6,14 @@ import io
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
+from itertools import pairwise
 
 import numpy as np
 from PIL import Image
 from scipy.spatial.transform import Rotation
 
 from hatch_data.correspondence import correspond
+from hatch_data.covisibility import covisibility, summarise
 from hatch_data.doctor.verdicts import Diagnosis
 from hatch_data.geometry import Array, Camera
 from hatch_data.patches import token_grid
@@ -72,7 +74,9 @@ def shifted(scene: Scene, frames: int = 0, seconds: float = 0.0) -> Injected:
         faulty = _repaired(scene, time_shift_s=seconds)
         assert scene.pose_at is not None
         return Injected(
-            replace(faulty, pose_at=partial(_later, scene.pose_at, seconds)), "shifted poses", {"time_shift_s": -seconds}
+            replace(faulty, pose_at=partial(_later, scene.pose_at, seconds)),
+            "shifted poses",
+            {"time_shift_s": -seconds},
         )
     return Injected(_repaired(scene, pose_shift=frames), "shifted poses", {"pose_shift": -frames})
 
@@ -96,13 +100,15 @@ def jumping(scene: Scene, seed: int = 0) -> Injected:
     return Injected(faulty, "lost or jumping poses", {"skip": skip})
 
 
-def drifting(scene: Scene, m_per_m: float = 0.05, deg_per_m: float = 1.5, deg_per_turn: float = 8.0, seed: int = 0) -> Injected:
+def drifting(
+    scene: Scene, m_per_m: float = 0.05, deg_per_m: float = 1.5, deg_per_turn: float = 8.0, seed: int = 0
+) -> Injected:
     """Poses whose errors add up along the way: with every metre travelled and every turn of the camera."""
     rng = np.random.default_rng(seed)
     along, about = _unit(rng), _unit(rng)
     true = [frame.world_from_camera for frame in scene.frames]
     poses = [true[0]]
-    for before, after in zip(true, true[1:], strict=False):
+    for before, after in pairwise(true):
         step = np.linalg.inv(before) @ after
         metres, turn = np.linalg.norm(step[:3, 3]), Rotation.from_matrix(step[:3, :3]).magnitude()
         error = np.eye(4)
@@ -123,25 +129,37 @@ def unregistered(scene: Scene, zoom: float = 1.12, shift_px: tuple[float, float]
 def held(scene: Scene) -> Scene:
     """The same scan, every frame read once and held in memory."""
     frames = [
-        replace(frame, read_color=lru_cache(frame.read_color), read_depth=lru_cache(frame.depth)) for frame in scene.frames
+        replace(frame, read_color=lru_cache(frame.read_color), read_depth=lru_cache(frame.depth))
+        for frame in scene.frames
     ]
     return replace(scene, frames=frames)
 
 
-def map_difference(clean: Scene, repaired: Scene, pairs: int, longest_gap: int | None) -> float:
-    """Mean absolute difference between the patch weights of a clean scan and those of a repaired one, over rows of the
-    maps that hold anything, from pairs of neighbours that both scans have."""
-    both = [(a, b) for a in clean.frames for b in repaired.frames if a.id == b.id]
-    gap = min(2 if longest_gap is None else longest_gap, 2)
+def some_pairs(scene: Scene, count: int, longest_gap: int | None = None) -> list[tuple[str, str]]:
+    """Ids of pairs of frames as a build would choose them from the clean scan: they overlap by 0.1 to 0.9."""
+    found = covisibility([summarise(prepare(frame)) for frame in scene.frames])
+    wanted = (found.overlap > 0.1) & (found.overlap < 0.9) & (found.source < found.target)
+    apart = found.target - found.source
+    wanted &= apart <= (longest_gap or len(scene.frames))
+    pairs = np.stack([found.source, found.target], axis=1)[wanted]
+    chosen = np.random.default_rng(0).permutation(len(pairs))[:count]
+    return [(scene.frames[i].id, scene.frames[j].id) for i, j in pairs[chosen]]
+
+
+def map_difference(one: Scene, other: Scene, pairs: list[tuple[str, str]]) -> float:
+    """Share of the weight of two scans' patch maps that does not lie in the same patches, over pairs that both have."""
+    frames = [{frame.id: frame for frame in scene.frames} for scene in (one, other)]
     differences = []
-    for k in np.unique(np.linspace(0, len(both) - 1 - gap, pairs).round().astype(int)):
+    for pair in pairs:
+        if not all(name in known for name in pair for known in frames):
+            continue
         maps = []
-        for side in (0, 1):
-            frames = both[k][side], both[k + gap][side]
-            grids = [token_grid(frame.camera.height, frame.camera.width) for frame in frames]
-            maps.append(correspond(prepare(frames[0]), prepare(frames[1]), *grids).map.dense())
-        used = (maps[0].sum(axis=1) > 0) | (maps[1].sum(axis=1) > 0)
-        differences.append(np.abs(maps[0] - maps[1])[used].sum(axis=1).mean() / 2 if used.any() else 0.0)
+        for known in frames:
+            source, target = (known[name] for name in pair)
+            grids = [token_grid(frame.camera.height, frame.camera.width) for frame in (source, target)]
+            maps.append(correspond(prepare(source), prepare(target), *grids).map.dense())
+        used = maps[0].sum(axis=1) + maps[1].sum(axis=1) > 0
+        differences.append(np.abs(maps[0] - maps[1])[used].sum() / max(maps[0].sum() + maps[1].sum(), 1e-9))
     return float(np.mean(differences))
 
 
@@ -151,6 +169,7 @@ def ten(scene: Scene, number: int) -> list[tuple[str, Callable[[], Injected]]]:
     by_time = scene.frames[0].timestamp_s is not None and scene.pose_at is not None
     shift = (0.2, -0.3)[number % 2] if by_time else 0.0
     sign = (1, -1)[number % 2]
+    size = scene.frames[0].camera.width / 640
     return [
         ("inverted poses", partial(inverted, scene)),
         ("OpenGL axes", partial(opengl, scene)),
@@ -162,12 +181,8 @@ def ten(scene: Scene, number: int) -> list[tuple[str, Callable[[], Injected]]]:
          partial(shifted, scene, 0 if by_time else sign * 2, shift)),
         ("frozen and jumping", partial(jumping, scene, number)),
         ("drift", partial(drifting, scene, seed=number)),
-        ("registration off", partial(unregistered, scene, (1.12, 0.9)[number % 2], (14.0 * sign * _width(scene), -9.0 * _width(scene)))),
+        ("registration off", partial(unregistered, scene, (1.12, 0.9)[number % 2], (sign * 14 * size, -9 * size))),
     ]  # fmt: skip
-
-
-def _width(scene: Scene) -> float:
-    return scene.frames[0].camera.width / 640
 
 
 def _repaired(scene: Scene, **settings: object) -> Scene:

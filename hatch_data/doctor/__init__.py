@@ -25,7 +25,7 @@ from hatch_data.geometry import Array
 from hatch_data.recipe import ScanSettings
 from hatch_data.repairs import repair
 from hatch_data.scene import Frame, Scene
-from hatch_data.views import View, prepare
+from hatch_data.views import View, ViewStore, prepare
 
 #: Frames that are looked at, spread over the scan; ends of the pairs that conventions are tried on.
 FRAMES, ANCHORS = 240, 20
@@ -37,8 +37,8 @@ REGISTRATION_FRAMES = 30
 
 @dataclass(frozen=True)
 class Examination:
-    """A diagnosis and what it rests on, for pictures. `frames` and `views` are those looked at, `model` what is believed
-    of them with the repairs, `lost` which of them are lost, `up` the scan's, estimated or not."""
+    """A diagnosis and what it rests on, for pictures. `frames` and `views` are those looked at, `read` what is believed
+    of them as read, `model` with the repairs, `lost` which of them are lost, `up` the scan's, stated or estimated."""
 
     diagnosis: Diagnosis
     frames: list[Frame]
@@ -51,14 +51,16 @@ class Examination:
 
 
 def examine(scene: Scene, settings: ScanSettings | None = None) -> Examination:
-    """Look at a scan, with the repairs in `settings` already applied to it. Raises `ScanError` where it cannot be read."""
+    """Look at a scan, with the repairs in `settings` applied to it. Raises `ScanError` where it cannot be read."""
     settings = settings or ScanSettings()
     unmeasured = repair(scene, settings)
     scene = with_depth(unmeasured, "auto")
     numbers, views, unreadable = _read(scene)
     frames = [scene.frames[k] for k in numbers]
     if len(views) < 2:
-        raise ScanError(f"{scene.id}: {len(views)} frames with readable depth of {len(scene.frames)}; at least 2 are needed")
+        raise ScanError(
+            f"{scene.id}: {len(views)} frames with readable depth of {len(scene.frames)}; at least 2 are needed"
+        )
     ids = [frame.id for frame in frames]
     lookout = Lookout(views)
     pairs = choose_pairs(lookout.model.poses, ANCHORS)
@@ -68,7 +70,7 @@ def examine(scene: Scene, settings: ScanSettings | None = None) -> Examination:
     contradicted = any(verdict.kind == "contradiction" for verdict in verdicts)
     lost = np.zeros(len(frames), bool)
     if not contradicted:
-        walk = follow(lookout, model, ids)
+        walk = follow(lookout, model, ids, len(scene.frames) / len(frames))
         lost = walk.lost
         if walk.verdicts:
             verdicts = [verdict for verdict in verdicts if verdict.weight != "undecided"]
@@ -82,10 +84,12 @@ def examine(scene: Scene, settings: ScanSettings | None = None) -> Examination:
     diagnosis = Diagnosis(
         scene.id, scene.layout, len(scene.frames), len(frames), _ranked(verdicts), settings, _overall(bench, fix)
     )
-    return Examination(diagnosis, frames, views, lookout.model, model, lost.tolist(), scene.up, scene.up_source == "layout")
+    return Examination(
+        diagnosis, frames, views, lookout.model, model, lost.tolist(), scene.up, scene.up_source == "layout"
+    )
 
 
-def refusal(scene: Scene, frames: Sequence[Frame], views: Sequence[View]) -> str | None:
+def refusal(scene: Scene, frames: Sequence[Frame], views: Sequence[View] | ViewStore) -> str | None:
     """The cheap part, for a build: why a scan is refused, in one line, or None. `views` are those of `frames`."""
     pairs = choose_pairs(np.stack([frame.world_from_camera for frame in frames]), QUICK_ANCHORS)
     used = sorted({k for pair in pairs for k in pair})
@@ -94,16 +98,17 @@ def refusal(scene: Scene, frames: Sequence[Frame], views: Sequence[View]) -> str
     place = {k: n for n, k in enumerate(used)}
     few = [(place[a], place[b]) for a, b in pairs]
     shown = replace(scene, frames=list(frames))
-    faults = [v for v in find_repairs(Bench(shown, Lookout([views[k] for k in used]), used, few))[0] if v.weight == "fault"]
+    faults = [
+        v for v in find_repairs(Bench(shown, Lookout([views[k] for k in used]), used, few))[0] if v.weight == "fault"
+    ]
     if not faults:
         return None
     told = "; ".join(fault.text for fault in faults)
-    measured = faults[0]
-    before, after = measured.before or Measure(0, 0), measured.after
-    change = f"frames agree by {before.agreement:.2f}" + (f", {after.agreement:.2f} with the fix" if after else "")
-    flags = " ".join(set_flags(fault.fix) for fault in faults if fault.fix)
-    advice = f"build with {flags}, or" if flags else "build"
-    return f"{scene.id}: {told} ({change}); see hatch-data doctor; {advice} with --set scan.check=false to go on as it is"
+    flags = " ".join(set_flags(fault.fix, f"scans.{scene.id}") for fault in faults if fault.fix)
+    agree = f"frames agree by {faults[0].before.agreement:.2f}" if faults[0].before else "frames disagree"
+    if faults[0].after:
+        agree += f", {faults[0].after.agreement:.2f} with {flags}"
+    return f"{scene.id}: {told} ({agree}); see hatch-data doctor, or build it as it is with --set scan.check=false"
 
 
 def _read(scene: Scene) -> tuple[list[int], list[View], list[str]]:
@@ -133,8 +138,8 @@ def _registration(
     views: list[View],
     looks: list[appearance.Look | None],
 ) -> list[Verdict]:
-    """Colour against depth, once conventions are put right: without, depth carried over to colour lands anywhere. Turned
-    images stay as they are: colour and depth turn together."""
+    """Colour against depth, once conventions are put right: without, depth carried over to colour lands anywhere.
+    Turned images stay as they are: colour and depth turn together."""
     spread = np.unique(np.linspace(0, len(views) - 1, REGISTRATION_FRAMES).round().astype(int)).tolist()
     chosen = {frames[k].id: (views[k], seen.color) for k in spread if (seen := looks[k]) is not None}
     if still := {key: value for key, value in fix.items() if key != "rotate"}:

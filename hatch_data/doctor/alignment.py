@@ -28,8 +28,8 @@ _STAY, _LEAST_PULLING = 1e-3, 30
 
 class Misfit(NamedTuple):
     """`moved_m`: how far the points of the source have to move, in the mean, to lie on the target's surface; share of
-    the landed points that agree `before` and `after`, hidden ones left out, and share that `landed` before. Where alignment does not help, or
-    less than `LEAST_LANDED` lands, nothing moves."""
+    the landed points that agree `before` and `after`, hidden ones left out, and share that `landed` before. Where
+    alignment does not help, or less than `LEAST_LANDED` lands, nothing moves."""
 
     moved_m: float
     before: float

@@ -89,7 +89,11 @@ def judge(looks: list[Look | None], ids: list[str]) -> list[Verdict]:
     hollow = chosen(lambda look: look.valid_depth < NO_DEPTH)
     unread = np.array([look is None for look in looks], bool)
     told = (
-        ("blurred frames", blurred, f"edges are smeared by more than {2 * BLURRED_PX:.1f} px (one deviation) at a width of 640"),
+        (
+            "blurred frames",
+            blurred,
+            f"edges are smeared by more than {2 * BLURRED_PX:.1f} px (one deviation) at a width of 640",
+        ),
         ("dark frames", dark, f"mean grey level below {DARK:.0%}"),
         ("empty frames", empty, "one colour all over"),
         ("frames without depth", hollow, f"depth on less than {NO_DEPTH:.0%} of the image"),

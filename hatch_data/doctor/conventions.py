@@ -23,13 +23,18 @@ from hatch_data.scene import Scene
 
 #: Angles that the frames of a pair are turned against each other, in degrees.
 ANGLES_DEG = (5.0, 12.0, 22.0)
+#: Frames turned further apart than this may see nothing in common.
+MOST_DEG = 40.0
 #: Frames of a pair are no further apart than this share of the scan.
 FURTHEST = 0.15
+#: Pairs without which nothing is told.
+LEAST_PAIRS = 4
 #: What depth may be stored or meant in, per metre: metres, feet, cm, mm, and the units of Matterport, TUM, Replica.
 UNITS_PER_METRE = (1.0, 1 / 0.3048, 100.0, 1000.0, 4000.0, 5000.0, 6553.5)
 #: Width of the images against that for which intrinsics are given.
 SIZES = tuple(
-    round(size, 6) for size in (1 / 4, 256 / 960, 1 / 3, 3 / 8, 640 / 1296, 1 / 2, 640 / 1024, 2 / 3, 3 / 4, 4 / 5, 5 / 6)
+    round(size, 6)
+    for size in (1 / 4, 256 / 960, 1 / 3, 3 / 8, 640 / 1296, 1 / 2, 640 / 1024, 2 / 3, 3 / 4, 4 / 5, 5 / 6)
 )
 #: Frames and seconds by which poses may be off.
 SHIFTS, SHIFTS_S = 6, 1.0
@@ -39,7 +44,7 @@ LEAST_GAIN = 0.25
 GOOD_ERROR, GOOD_SHARE = 0.04, 0.5
 #: Share of the points that has to agree with a number that was fitted.
 FITTED_SHARE = 0.75
-#: Without any repair, frames that agree less than this are a fault of their own.
+#: Pairs that agree less than this without any repair, in the mean over those that land, are a fault of their own.
 CONTRADICTION = 0.3
 #: Repairs whose errors differ by less than a factor of exp of this cannot be told apart.
 ALIKE = 0.1
@@ -112,8 +117,10 @@ def choose_pairs(poses: Array, anchors: int) -> list[Pair]:
         angles = np.degrees(np.arccos(np.clip(cosines, -1, 1)))
         for wanted in ANGLES_DEG:
             reached = np.flatnonzero(angles >= wanted)
-            second = first + 1 + int(reached[0] if len(reached) else np.argmax(angles))
-            pairs.add((first, second) if k % 2 else (second, first))
+            further = int(reached[0] if len(reached) else np.argmax(angles))
+            second = first + 1 + further
+            if angles[further] <= MOST_DEG:
+                pairs.add((first, second) if k % 2 else (second, first))
     return sorted(pairs)
 
 
@@ -133,6 +140,8 @@ def find_repairs(bench: Bench) -> tuple[list[Verdict], dict[str, Any]]:
     """Verdicts on the conventions of a scan, and all repairs together: one after the other as each lowers the error."""
     base = bench.trial({})
     best = base
+    if len(bench.pairs) < LEAST_PAIRS:
+        return [Verdict("undecided", "overlap", "frames are too far apart to be held against each other")], {}
     for _ in range(3):
         trials = [bench.trial(fix) for fix in _candidates(best.fix, bench.stamped)]
         found = max(trials, key=lambda trial: trial.agreement.gain_over(best.agreement))
@@ -179,7 +188,10 @@ def _refined(bench: Bench, found: Trial, before: dict[str, Any]) -> Trial:
             found = _best(bench, found, [{**found.fix, key: round(found.fix[key] + s, 3)} for s in (-step, step)])
         # Where a round number does as well, it is the likelier: delays are set, or come from a counter.
         rounded = bench.trial({**found.fix, key: round(20 * found.fix[key]) / 20})
-        if abs(rounded.fix[key] - found.fix[key]) <= ROUND_S and rounded.agreement.gain_over(found.agreement) > -2 * ALIKE:
+        if (
+            abs(rounded.fix[key] - found.fix[key]) <= ROUND_S
+            and rounded.agreement.gain_over(found.agreement) > -2 * ALIKE
+        ):
             found = rounded
     if key in ("depth_scale", "focal_scale"):
         for step in (0.05, 0.025, 0.012):
@@ -213,7 +225,7 @@ def _good(agreement: Agreement) -> bool:
 
 
 def _believable(best: Trial, base: Trial) -> bool:
-    """Whether the frames agree once repaired. A number that is no known factor can be fitted to much: it must do more."""
+    """Whether the frames agree once repaired. A number that is no known factor fits much: it must explain more."""
     fitted = "focal_scale" in best.fix or best.fix.get("depth_scale", 1.0) not in (1.0, *_known_scales())
     gain = best.agreement.gain_over(base.agreement)
     return _good(best.agreement) and (not fitted or (best.agreement.overall > FITTED_SHARE and gain > 2 * LEAST_GAIN))
@@ -243,7 +255,8 @@ def _alike(bench: Bench, found: Trial) -> tuple[float, float]:
 
 def _contradiction(bench: Bench, base: Trial) -> list[Verdict]:
     """A fault without a name: frames that should see the same do not, and nothing that was tried explains it."""
-    if base.agreement.overall >= CONTRADICTION or not bench.pairs:
+    told = base.agreement.share[base.agreement.landed]
+    if len(told) < LEAST_PAIRS or told.mean() >= CONTRADICTION:
         return []
     text = "frames close in time do not see the same surface, and no convention explains it; check poses and depth"
     return [Verdict("fault", "contradiction", text, {}, bench.measure(base))]
@@ -278,7 +291,9 @@ def _verdict(bench: Bench, key: str, base: Trial, best: Trial) -> Verdict:
         low, high = _alike(bench, best)
         others = [scale for scale in _known_within(low, high) if abs(np.log(scale / value)) > 1e-3]
         text += f": {value:g} times what is read" + (
-            f" (undecided: {', '.join(f'{s:g}' for s in others)} agree alike, {low:.3g} to {high:.3g})" if others else ""
+            f" (undecided: {', '.join(f'{s:g}' for s in others)} agree alike, {low:.3g} to {high:.3g})"
+            if others
+            else ""
         )
     # What the one repair does beside the others.
     without = bench.trial({k: v for k, v in fix.items() if k != key}) if len(fix) > 1 else base

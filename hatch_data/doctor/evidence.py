@@ -29,8 +29,8 @@ Pair = tuple[int, int]
 
 
 class Model(NamedTuple):
-    """What is believed of some frames: poses (n, 4, 4) world-from-camera (NaN where there is none), intrinsics (n, 4) as
-    fx, fy, cx, cy of the rasters, how many metres a metre of the rasters is, and whether they hold ray distance."""
+    """What is believed of some frames: poses (n, 4, 4) world-from-camera (NaN where there is none), intrinsics (n, 4)
+    as fx, fy, cx, cy of the rasters, how many metres a metre of the rasters is, and whether they hold ray distance."""
 
     poses: Array
     intrinsics: Array
@@ -45,6 +45,11 @@ class Agreement:
 
     share: Array
     error: Array
+
+    @property
+    def landed(self) -> NDArray[np.bool_]:
+        """(pairs,) whether enough of the points lands to tell."""
+        return self.error < 1.0
 
     @property
     def overall(self) -> float:
@@ -78,8 +83,8 @@ class Lookout:
         self.median_depth_m = float(np.median(depths)) if len(depths) else 0.0
 
     def differences(self, model: Model, source: int, target: int) -> NDArray[np.float32]:
-        """(points,) relative difference of the depth of each point of `source` from that measured in `target`; NaN where
-        it lands on none."""
+        """(points,) relative difference of the depth of each point of `source` from that measured in `target`; NaN
+        where it lands on none."""
         return _differences(
             self.points[source],
             model.intrinsics[source],
@@ -101,7 +106,7 @@ class Lookout:
             found = self.differences(model, source, target)
             found = np.abs(found[~np.isnan(found)])
             if len(found) >= LEAST_LANDED * len(self.points[source]) and len(found):
-                share[k], error[k] = (found < AGREES).mean(), np.median(found)
+                share[k], error[k] = (found < AGREES).mean(), min(float(np.median(found)), 0.999)
         return Agreement(share, error)
 
 

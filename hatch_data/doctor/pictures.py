@@ -54,13 +54,20 @@ def _overlay(seen: Examination, fixed: bool):
     columns = 3 if fixed else 2
     tall = seen.views[0].raster.shape[0] / seen.views[0].raster.shape[1]
     figure, axes = plt.subplots(
-        len(pairs), columns, figsize=(4.2 * columns, (4.2 * tall + 0.35) * len(pairs)), squeeze=False, layout="constrained"
+        len(pairs),
+        columns,
+        figsize=(4.2 * columns, (4.2 * tall + 0.35) * len(pairs)),
+        squeeze=False,
+        layout="constrained",
     )
     plain, repaired = ScanSettings(), seen.diagnosis.settings
     for row, (source, target) in zip(axes, pairs, strict=True):
         images = [_color(seen.frames[k]) for k in (source, target)]
         names = [seen.frames[k].id for k in (source, target)]
-        shown = [(images[1], f"{names[1]}"), (_carried(seen, images[0], seen.read, source, target, plain), f"{names[0]} in it, as read")]
+        shown = [
+            (images[1], f"{names[1]}"),
+            (_carried(seen, images[0], seen.read, source, target, plain), f"{names[0]} in it, as read"),
+        ]
         if fixed:
             shown.append((_carried(seen, images[0], seen.model, source, target, repaired), "with the fixes"))
         for ax, (image, title) in zip(row, shown, strict=True):
@@ -70,7 +77,9 @@ def _overlay(seen: Examination, fixed: bool):
     return figure
 
 
-def _carried(seen: Examination, color: NDArray[np.uint8], model: Model, source: int, target: int, settings: ScanSettings):
+def _carried(
+    seen: Examination, color: NDArray[np.uint8], model: Model, source: int, target: int, settings: ScanSettings
+):
     """(h, w, 3) the source's colours where its depth puts them in the target, as seen from there; darker where the
     target's own depth does not agree."""
     view, other = seen.views[source], seen.views[target]

@@ -1,7 +1,7 @@
 """Whether colour lies on depth: where depth breaks off, an image mostly has an edge.
 
-The outlines of what stands in front are moved and scaled over the images' gradients; the place where the gradients under
-them are strongest is where colour really is. No pose takes part, so other faults do not disturb it.
+The outlines of what stands in front are moved and scaled over the images' gradients; where the gradients under them are
+strongest, there colour really is. No pose takes part, so other faults do not disturb it.
 """
 
 from __future__ import annotations
@@ -70,7 +70,9 @@ def outlines(color: NDArray[np.float32], view: View) -> Outlines | None:
 def locate(frames: Sequence[Outlines]) -> tuple[Offset, Offset]:
     """Where colour is said to be, and where it is."""
     here = _strength(frames, 1.0, 0.0, 0.0)
-    best = max((_strength(frames, float(np.exp(z)), x, y) for z, x, y in product(ZOOMS, SHIFTS, SHIFTS)), key=_strongest)
+    best = max(
+        (_strength(frames, float(np.exp(z)), x, y) for z, x, y in product(ZOOMS, SHIFTS, SHIFTS)), key=_strongest
+    )
     for zoom, shift in REFINE:
         steps = product((-zoom, 0, zoom), (-shift, 0, shift), (-shift, 0, shift))
         near = [_strength(frames, best.zoom * float(np.exp(z)), best.right + x, best.down + y) for z, x, y in steps]

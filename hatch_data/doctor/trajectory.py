@@ -28,8 +28,12 @@ STILL_SHARE, STILL_TIMES = 0.03, 6.0
 CONTRADICT, LEAST_USUAL = 0.5, 0.7
 #: A pose stands still while the surface moves by more than this share of depth.
 FROZEN_SHARE = 0.01
-#: Alignment is believed where this share of the points agrees after it.
-BELIEVED = 0.5
+#: Alignment is believed where this share of the points agrees after it, and so much more than before.
+BELIEVED, LEAST_GAIN = 0.5, 0.1
+#: At a distance at which fewer points usually agree, poses drift: nothing is told about single ones.
+TELLING = 0.6
+#: Contradictions that it takes to call a frame lost, and how many of them to one agreement, which may be chance.
+LEAST_BAD, OUTVOTED = 2, 4
 #: Drift: far apart, alignment moves frames by more than this share of depth, and so many times more than a step apart.
 DRIFT_SHARE, DRIFT_TIMES = 0.04, 2.5
 #: Alignment then makes this share of the points agree, and so much more than before.
@@ -51,16 +55,15 @@ class Edge(NamedTuple):
 
 @dataclass(frozen=True)
 class Walk:
-    """What is found along the way: which frames (n,) of the lookout are `lost`, and verdicts. `gap` is the longest
-    between frames that can be asked together, in frames of the lookout; None for any."""
+    """What is found along the way: which frames (n,) of the lookout are `lost`, and verdicts."""
 
     lost: NDArray[np.bool_]
-    gap: int | None
     verdicts: list[Verdict]
 
 
-def follow(lookout: Lookout, model: Model, ids: list[str]) -> Walk:
-    """Judge the poses of a model, those of a scan's frames in order of capture, `ids` theirs."""
+def follow(lookout: Lookout, model: Model, ids: list[str], stride: float = 1.0) -> Walk:
+    """Judge the poses of a model: those of a scan's frames in order of capture, of which one in `stride` is looked at.
+    `ids` are theirs."""
     depth_m = lookout.median_depth_m * model.scale
     posed = ~np.isnan(model.poses[:, 0, 0])
     frozen = _frozen(lookout, model, depth_m)
@@ -70,8 +73,7 @@ def follow(lookout: Lookout, model: Model, ids: list[str]) -> Walk:
     if lost.any():
         touching = {**edges, **_edges(lookout, model, np.flatnonzero(posed), (1, 2))}
         verdicts.append(_lost_verdict(lost, touching, ids))
-    gap, drift = _drift(lookout, model, np.flatnonzero(posed & ~lost), depth_m)
-    return Walk(lost, gap, [*verdicts, *drift])
+    return Walk(lost, [*verdicts, *_drift(lookout, model, np.flatnonzero(posed & ~lost), depth_m, stride)])
 
 
 def ranges(ids: list[str], chosen: NDArray[np.bool_]) -> list[str]:
@@ -113,31 +115,44 @@ def _usual(edges: dict[Pair, Edge]) -> dict[int, tuple[float, float]]:
 
 
 def _apart(edges: dict[Pair, Edge], count: int, depth_m: float) -> NDArray[np.bool_]:
-    """Frames that hang together apart from most, and contradict them."""
-    usual = _usual(edges)
-    good, bad = [], []
-    for (first, second), (step, found) in edges.items():
-        moved, before = usual[step]
-        still = max(STILL_SHARE * depth_m, STILL_TIMES * max(moved, usual.get(1, (0.0, 1.0))[0]))
-        if found.before < CONTRADICT * max(before, LEAST_USUAL) or (found.moved_m > still and found.after > BELIEVED):
-            bad.append((first, second))
-        elif found.moved_m <= still:
-            good.append((first, second))
-    i, j = np.array(good or [(0, 0)]).T
+    """Frames that contradict most of the others they are compared with, and frames that hang together apart from most
+    and contradict them."""
+    good, bad = _sorted_out(edges, depth_m)
+    votes = np.zeros((2, count), np.int64)
+    for side, pairs in enumerate((good, bad)):
+        np.add.at(votes[side], np.array(pairs, np.int64).ravel(), 1)
+    lost = (votes[1] >= LEAST_BAD) & (votes[1] >= OUTVOTED * votes[0])
+    i, j = np.array([pair for pair in good if not lost[list(pair)].any()] or [(0, 0)]).T
     graph = sparse.csr_array((np.ones(len(i)), (i, j)), shape=(count, count))
     _, label = connected_components(graph, directed=False)
-    most = np.bincount(label).argmax()
-    lost = np.zeros(count, bool)
-    for part in np.unique(label[label != most]):
-        against = [pair for pair in bad if _joins(pair, label, part, most)]
-        told = [pair for pair in edges if _joins(pair, label, part, most)]
-        if against and 2 * len(against) >= len(told):
+    most = int(np.bincount(label[~lost], minlength=1).argmax())
+    for part in np.unique(label[(label != most) & ~lost]):
+        against = sum(_joins(pair, label, int(part), most) for pair in bad)
+        told = sum(_joins(pair, label, int(part), most) for pair in edges)
+        if against >= LEAST_BAD and 2 * against >= told:
             lost |= label == part
     return lost
 
 
+def _sorted_out(edges: dict[Pair, Edge], depth_m: float) -> tuple[list[Pair], list[Pair]]:
+    """Pairs that agree, and pairs that contradict each other; the rest does not tell."""
+    usual = _usual(edges)
+    good, bad = [], []
+    for pair, (step, found) in edges.items():
+        moved, before = usual[step]
+        if before < TELLING:
+            continue
+        still = max(STILL_SHARE * depth_m, STILL_TIMES * max(moved, usual.get(1, (0.0, 1.0))[0]))
+        moves = found.moved_m > still and found.after > BELIEVED and found.after - found.before > LEAST_GAIN
+        if moves or found.before < CONTRADICT * max(before, LEAST_USUAL):
+            bad.append(pair)
+        elif found.moved_m <= still:
+            good.append(pair)
+    return good, bad
+
+
 def _joins(pair: Pair, label: NDArray, part: int, other: int) -> bool:
-    return {int(label[pair[0]]), int(label[pair[1]])} == {int(part), int(other)}
+    return {int(label[pair[0]]), int(label[pair[1]])} == {part, other}
 
 
 def _frozen(lookout: Lookout, model: Model, depth_m: float) -> NDArray[np.bool_]:
@@ -176,15 +191,35 @@ def _lost_verdict(lost: NDArray[np.bool_], edges: dict[Pair, Edge], ids: list[st
 def _measure(found: list[Misfit]) -> Measure | None:
     if not found:
         return None
-    return Measure(
-        100 * float(np.median([m.moved_m for m in found])), float(np.mean([m.before for m in found]))
-    )
+    return Measure(100 * float(np.median([m.moved_m for m in found])), float(np.mean([m.before for m in found])))
 
 
-def _drift(
-    lookout: Lookout, model: Model, kept: NDArray[np.int64], depth_m: float
-) -> tuple[int | None, list[Verdict]]:
+def _drift(lookout: Lookout, model: Model, kept: NDArray[np.int64], depth_m: float, stride: float) -> list[Verdict]:
     """Whether frames are the further off the further they are apart, and the gap up to which they can be asked."""
+    moved = _moved_by_gap(lookout, model, kept)
+    if not moved:
+        return []
+    near = moved[min(moved)][0]
+    far_off = max(DRIFT_SHARE * depth_m, DRIFT_TIMES * near)
+    drifting = {g: told for g, told in moved.items() if told[0] > far_off and told[2] - told[1] > DRIFT_GAIN}
+    if not drifting:
+        return []
+    worst = max(drifting, key=lambda gap: drifting[gap][0])
+    far, before, _ = drifting[worst]
+    tolerated = max(TOLERATED * depth_m, 1.3 * near)
+    longest = max((gap for gap in moved if all(moved[g][0] <= tolerated for g in moved if g <= gap)), default=1)
+    apart, gap = round(worst * stride), int(longest * stride)
+    text = (
+        f"frames {apart} apart are {100 * far:.0f} cm off each other, neighbours {100 * near:.1f} cm; "
+        f"up to {gap} apart they can be asked together"
+    )
+    at_gap = Measure(100 * moved[longest][0], moved[longest][1])
+    return [Verdict("fault", "drifting poses", text, {"longest_gap": gap}, Measure(100 * far, before), at_gap)]
+
+
+def _moved_by_gap(lookout: Lookout, model: Model, kept: NDArray[np.int64]) -> dict[int, tuple[float, float, float]]:
+    """By gap between frames, medians of how far alignment moves, in metres, and of the shares that agree before and
+    after, over the pairs that it brings together."""
     moved: dict[int, tuple[float, float, float]] = {}
     gap = 1
     while gap < len(kept):
@@ -195,22 +230,4 @@ def _drift(
             told = np.median([(m.moved_m, m.before, m.after) for m in found], axis=0)
             moved[gap] = (float(told[0]), float(told[1]), float(told[2]))
         gap = max(gap + 1, round(gap * 1.5))
-    if not moved:
-        return None, []
-    near = moved[min(moved)][0]
-    far_off = max(DRIFT_SHARE * depth_m, DRIFT_TIMES * near)
-    drifting = {g: told for g, told in moved.items() if told[0] > far_off and told[2] - told[1] > DRIFT_GAIN}
-    if not drifting:
-        return None, []
-    worst = max(drifting, key=lambda gap: drifting[gap][0])
-    far, before, _ = drifting[worst]
-    tolerated = max(TOLERATED * depth_m, 1.3 * near)
-    longest = max((gap for gap in moved if all(moved[g][0] <= tolerated for g in moved if g <= gap)), default=1)
-    text = (
-        f"frames {worst} apart are {100 * far:.0f} cm off each other, neighbours {100 * near:.1f} cm; "
-        f"up to {longest} apart they can be asked together"
-    )
-    at_gap = Measure(100 * moved[longest][0], moved[longest][1])
-    return longest, [
-        Verdict("fault", "drifting poses", text, {"longest_gap": longest}, Measure(100 * far, before), at_gap)
-    ]
+    return moved

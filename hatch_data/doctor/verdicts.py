@@ -21,7 +21,7 @@ _SHOWN = 72
 
 @dataclass(frozen=True)
 class Measure:
-    """How well pairs of frames agree: median difference in cm at the scan's typical depth, share of points that agree."""
+    """How well pairs of frames agree: median difference in cm, at the typical depth, and share of points that agree."""
 
     error_cm: float
     agreement: float
@@ -84,7 +84,7 @@ class Diagnosis:
         return {"sound": 0, "faulty": 1, "unusable": 2}[self.grade]
 
     def recipe(self) -> str:
-        """Recipe lines with the fixes of all faults, YAML, and those of notes as comments; empty where there are none."""
+        """Recipe lines with the fixes of all faults, YAML, those of notes as comments; empty where there are none."""
         changed = changes(self.settings)
         lines = [_yaml({"scan": changed})] if changed else []
         for note in self.verdicts:
@@ -122,9 +122,9 @@ def changes(settings: ScanSettings) -> dict[str, Any]:
     return settings.model_dump(mode="json", exclude_defaults=True)
 
 
-def set_flags(fix: dict[str, Any]) -> str:
-    """The fix as flags for a shell."""
-    return " ".join(f"--set {shlex.quote(f'scan.{key}={_value(value)}')}" for key, value in fix.items())
+def set_flags(fix: dict[str, Any], group: str = "scan") -> str:
+    """The fix as flags for a shell, below `group` of the recipe."""
+    return " ".join(f"--set {shlex.quote(f'{group}.{key}={_value(value)}')}" for key, value in fix.items())
 
 
 def composed(settings: ScanSettings, fix: dict[str, Any]) -> ScanSettings:

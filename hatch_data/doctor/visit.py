@@ -43,7 +43,9 @@ class Visit:
         if self.diagnosis is None:
             return _wrapped(f"{self.scene}: unusable: {self.failure}")
         found = self.diagnosis
-        looked = f"{found.examined} of {found.frames} frames" if found.examined < found.frames else f"{found.frames} frames"
+        looked = (
+            f"{found.examined} of {found.frames} frames" if found.examined < found.frames else f"{found.frames} frames"
+        )
         lines = [f"{found.scene} ({found.layout}, {looked}): {found.grade}"]
         if found.overall:
             state = "frames agree" if not found.faults else "with the fixes to conventions, frames agree"

@@ -172,7 +172,7 @@ class PatchAlignment(Stage[AlignmentSettings, Pairs]):
 
     @torch.no_grad()
     def evaluate(self, model: VisionLanguageModel, held_out: Iterator[Loaded[Pairs]]) -> dict[str, Any]:
-        recall = {level: metrics.MatchRecall() for level in ("region", "token")}
+        matching = [metrics.MatchFigures(level) for level in ("region", "token")]
         sums: dict[str, float] = defaultdict(float)
         counts: dict[str, int] = Counter()
         for loaded in held_out:
@@ -181,18 +181,17 @@ class PatchAlignment(Stage[AlignmentSettings, Pairs]):
             for name, value in self._losses(features, batch).items():
                 sums[name] += float(value)
             for pair, colour, view in zip(features, self._colours(batch), batch.views, strict=True):
-                for level, maps in view.items():
-                    recall[level].add(level, maps.x_to_y, maps.y_to_x, pair[level], colour[level])
+                for at in matching:
+                    at.add(view[at.level].x_to_y, view[at.level].y_to_x, pair[at.level], colour[at.level])
         if not counts:
             return {}
         figures: dict[str, Any] = {"pairs": counts["cosine"]}
         figures |= {name: total / max(counts[name], 1) for name, total in sums.items()}
-
-        def shares(name: str) -> dict[str, float]:
-            return {f"recall@1 {level}": recall[level].share(name) for level in recall}
-
-        baselines = {name: shares(name) for name in ("same position", "mean colour")}
-        return figures | shares("features") | {"baselines": baselines}
+        shares = {
+            name: {key: share for at in matching for key, share in at.shares(name).items()}
+            for name in ("features", "same position", "mean colour")
+        }
+        return figures | shares.pop("features") | {"baselines": shares}
 
     def _colours(self, batch: Pairs) -> list[dict[str, tuple[Tensor, Tensor]]]:
         """Mean colour of each region and token, as the model sees it: what matching by colour alone has to go by."""

@@ -75,7 +75,8 @@ class Supervised(Stage[SupervisedSettings, Chats]):
     small = ("image_sizes", "task", "answer", "actions", "messages")
 
     def trains(self, part: str) -> bool:
-        return part == "language" or self.settings.train_vision
+        language = "adapter" if self.recipe.model.lora else "language"
+        return part == language or (self.settings.train_vision and part in ("vision", "deepstack"))
 
     @property
     def caps(self) -> Caps:

@@ -54,14 +54,18 @@ def test_dry_run_trains_nothing(recipe: Path, tmp_path: Path) -> None:
     assert outlook["stages"]["alignment"]["memory before activations GB"] == pytest.approx(gigabytes, abs=0.01)
 
 
-@pytest.mark.parametrize("name", ["qwen3b", "qwen7b", "qwen3vl"])
-def test_real_models_dry_run_without_weights_or_gpu(name: str, shards: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name, memory_gb", [("qwen3b", 52), ("qwen7b", 125), ("qwen7b_lora", 42), ("qwen3vl", 66)])
+def test_real_models_dry_run_without_weights_or_gpu(name: str, memory_gb: int, shards: Path, tmp_path: Path) -> None:
+    """The memory is what the head of the recipe says."""
     overrides = ("--set", f"data.shards=[{shards}]", "--set", f"output={tmp_path / 'run'}")
     result = call("run", SHIPPED / f"{name}.yaml", *overrides, "--dry-run", "--json")
     assert result.exit_code == 0, result.output
     outlook = json.loads(result.stdout)
-    assert sum(outlook["parameters"].values()) > 3e9
-    assert max(stage["memory before activations GB"] for stage in outlook["stages"].values()) > 50
+    most = max(stage["memory before activations GB"] for stage in outlook["stages"].values())
+    assert round(most) == memory_gb and f"{memory_gb} GB" in (SHIPPED / f"{name}.yaml").read_text()
+    if name == "qwen7b_lora":
+        q, k_v, o, mlp = 3584 + 3584, 2 * (3584 + 512), 3584 + 3584, 3 * (3584 + 18944)
+        assert outlook["stages"]["supervised"]["parameters trained"] == 32 * 28 * (q + k_v + o + mlp)
     assert "vision_width" not in call("run", SHIPPED / f"{name}.yaml", *overrides, "--dry-run").stdout
     refused = call("run", SHIPPED / f"{name}.yaml", *overrides)
     assert refused.exit_code == 2
