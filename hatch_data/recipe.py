@@ -54,10 +54,10 @@ class PairSettings(Settings):
     """Which views are asked together."""
 
     per_frame: float = Field(4.0, gt=0, description="pairs wanted for each frame of a scan")
-    least_overlap: float = Field(0.1, ge=0, le=1)
-    greatest_overlap: float = Field(0.9, ge=0, le=1)
+    least_overlap: float = Field(0.1, ge=0, le=1, description="mean share of surface that both views see")
+    greatest_overlap: float = Field(0.9, ge=0, le=1, description="the same, at most")
     least_rotation_deg: float = Field(5.0, ge=0, description="pairs with less rotation and less baseline are twins")
-    least_baseline_m: float = Field(0.1, ge=0)
+    least_baseline_m: float = Field(0.1, ge=0, description="see least_rotation_deg")
 
 
 class ImageSettings(Settings):
@@ -70,9 +70,9 @@ class ImageSettings(Settings):
 class GridSettings(Settings):
     """The patch grid of the stored maps: one patch per language-model token of Qwen2.5-VL."""
 
-    token_px: int = Field(28, ge=4)
-    min_pixels: int = Field(56 * 56, ge=1)
-    max_pixels: int = Field(12845056, ge=1)
+    token_px: int = Field(28, ge=4, description="side of a token in the resized image; 32 for Qwen3-VL")
+    min_pixels: int = Field(56 * 56, ge=1, description="area to which a smaller image is enlarged")
+    max_pixels: int = Field(12845056, ge=1, description="area to which a larger image is shrunk")
     stride_px: int = Field(
         STRIDE_PX, ge=1, le=16, description="pixels between samples of depth; 1 is the highest quality"
     )
@@ -84,8 +84,8 @@ class SplitSettings(Settings):
     by: Literal["auto", "space", "time"] = Field(
         "auto", description="space: whole places; time: stretches of each scan; auto: space where there are two or more"
     )
-    validation: float = Field(0.15, ge=0, lt=1)
-    test: float = Field(0.0, ge=0, lt=1)
+    validation: float = Field(0.15, ge=0, lt=1, description="share of the places, or of each scan's time")
+    test: float = Field(0.0, ge=0, lt=1, description="the same, for test")
 
     @model_validator(mode="after")
     def _leaves_training(self) -> SplitSettings:
@@ -100,7 +100,7 @@ class SplitSettings(Settings):
 class DataRecipe(Settings):
     """Everything that decides the bytes of a build, the scans and the version of the code apart."""
 
-    seed: int = 0
+    seed: int = Field(0, description="of all choices")
     scan: ScanSettings = ScanSettings()
     scans: dict[str, ScanSettings] = Field({}, description="for the scans named here, instead of `scan`")
     depth: DepthMode = Field(

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoTokenizer, GenerationConfig
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
+from transformers.utils import VIDEO_PROCESSOR_NAME, cached_file
 from transformers.utils.logging import disable_progress_bar
 
 from hatch_train import adapters
@@ -26,10 +27,14 @@ from hatch_train.tokenizer import train_tokenizer
 
 @dataclass(frozen=True)
 class Processor:
-    """Text and images to numbers, as the model expects them. Small, and sent to the data workers."""
+    """Text and images to numbers, as the model expects them. Small, and sent to the data workers.
+
+    `video` is the base model's video_preprocessor_config.json, unused here, which others ask of an export.
+    """
 
     tokenizer: Any
     images: Any
+    video: str | None = None
 
     @property
     def token_px(self) -> int:
@@ -53,6 +58,8 @@ class Processor:
     def save(self, folder: Path) -> None:
         self.tokenizer.save_pretrained(folder)
         self.images.save_pretrained(folder)
+        if self.video is not None:
+            (folder / VIDEO_PROCESSOR_NAME).write_text(self.video, encoding="utf-8")
 
 
 class VisionLanguageModel:
@@ -193,7 +200,10 @@ def load_processor(settings: ModelSettings, texts: Iterable[str], folder: Path |
         return Processor(train_tokenizer(texts, settings.tiny.vocabulary), images)
     name = str(folder) if saved else settings.name
     images = _from_pretrained(Qwen2VLImageProcessorPil, name, **bounds)
-    return Processor(_from_pretrained(AutoTokenizer, name), images)
+    quiet = {"_raise_exceptions_for_missing_entries": False, "_raise_exceptions_for_connection_errors": False}
+    video = cached_file(name, VIDEO_PROCESSOR_NAME, **quiet)
+    text = Path(video).read_text(encoding="utf-8") if video else None
+    return Processor(_from_pretrained(AutoTokenizer, name), images, text)
 
 
 def read_config(name: str) -> Any:

@@ -13,10 +13,10 @@ from PIL import Image
 
 from hatch_data.errors import ScanError
 from hatch_data.geometry import Camera, inverse, is_rigid, transform
-from hatch_data.scans.rooms.raycast import Boxes, BoxTree
-from hatch_data.scans.synthetic import SyntheticScene, make, paths, read
 from hatch_data.scans.rooms.furniture import chair
 from hatch_data.scans.rooms.pieces import Style
+from hatch_data.scans.rooms.raycast import Boxes, BoxTree
+from hatch_data.scans.synthetic import SyntheticScene, make, paths, read
 
 
 @pytest.fixture(scope="module")

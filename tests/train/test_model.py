@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -73,11 +74,15 @@ def test_a_known_shape_is_that_of_its_config(shared: Path) -> None:
     assert from_file == count_parameters(ModelSettings(name="Qwen/Qwen2.5-VL-7B-Instruct"))
 
 
-def test_the_processor_keeps_its_pixel_bounds(shared: Path, tiny: VisionLanguageModel, tmp_path: Path) -> None:
-    tiny.processor.save(tmp_path)
-    assert AutoImageProcessor.from_pretrained(tmp_path).size["longest_edge"] == 10_000
-    real = ModelSettings(name=str(shared / "tokenizer" / "qwen2.5-vl"), max_pixels=50_000)
-    assert load_processor(real, ()).pixel_bounds == (56 * 56, 50_000)
+def test_the_processor_of_a_real_model_is_carried_along(shared: Path, tmp_path: Path) -> None:
+    """With the recipe's pixel bounds, and the base model's settings for videos, which are not used here."""
+    base, saved = tmp_path / "base", tmp_path / "saved"
+    shutil.copytree(shared / "tokenizer" / "qwen2.5-vl", base)
+    (base / "video_preprocessor_config.json").write_text('{"fps": 2}')
+    load_processor(ModelSettings(name=str(base), max_pixels=50_000), ()).save(saved)
+    assert (saved / "video_preprocessor_config.json").read_text() == '{"fps": 2}'
+    opened = AutoImageProcessor.from_pretrained(saved)
+    assert dict(opened.size) == {"shortest_edge": 56 * 56, "longest_edge": 50_000}
 
 
 def test_tiny_is_qwen(each_tiny: VisionLanguageModel) -> None:

@@ -281,9 +281,10 @@ def test_one_pack_of_four_has_the_gradients_of_four_packs_of_one(stage: str, mak
 @pytest.mark.parametrize("family", FAMILIES)
 def test_alignment_learns(family: str, make_recipe: MakeRecipe) -> None:
     stage = {**STAGES["alignment"], "steps": 24, "pairs": 8, "learning_rate": 2e-3, "validation": 6}
-    report = loop.run(make_recipe({"alignment": stage}, model=model_of(family) | {"max_pixels": 20_000}))["stages"]["alignment"]
+    report = loop.run(make_recipe({"alignment": stage}, model=model_of(family) | {"max_pixels": 20_000}))["stages"][
+        "alignment"
+    ]
     before, after = report["before"], report["after"]
-    print("XX",before["kl"],after["kl"])
     assert after["kl"] < 0.8 * before["kl"]
 
 
