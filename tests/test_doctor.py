@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import trimesh
 import yaml
 from click.testing import CliRunner
 from PIL import Image
@@ -279,3 +280,21 @@ def test_real_scans_have_no_fault_and_the_notes_that_are_true(shared, name, note
     found = examine(replace(scene, frames=scene.frames[:50])).diagnosis
     assert found.faults == []
     assert [verdict.kind for verdict in found.verdicts if verdict.weight == "note"] == notes
+
+
+def test_depth_from_a_mesh_is_judged_by_colour(tmp_path):
+    """What a mesh shows always agrees with itself, so inverted poses show only against colour."""
+    made = synthetic.make(1, frames=16, width=160, height=120)
+    boxes = made.furnished.boxes
+    parts = []
+    for k, (center, half) in enumerate(zip(boxes.center, boxes.half, strict=True)):
+        placed = np.eye(4)
+        placed[:3, :3], placed[:3, 3] = boxes.world_from_local(np.array(k)), center
+        parts.append(trimesh.creation.box(2 * half, placed))
+    trimesh.util.concatenate(parts).export(tmp_path / "rooms.ply")
+    scene = made.scene()
+    frames = [replace(frame, read_depth=None) for frame in scene.frames]
+    meshed = replace(scene, frames=frames, mesh=tmp_path / "rooms.ply")
+    assert examine(meshed).diagnosis.faults == []
+    found = examine(repair(meshed, ScanSettings(pose="camera_from_world"))).diagnosis
+    assert [(fault.kind, fault.fix) for fault in found.faults] == [("inverted poses", {"pose": "camera_from_world"})]

@@ -54,6 +54,13 @@ def examine(scene: Scene, settings: ScanSettings | None = None) -> Examination:
     """Look at a scan, with the repairs in `settings` applied to it. Raises `ScanError` where it cannot be read."""
     settings = settings or ScanSettings()
     unmeasured = repair(scene, settings)
+    if unmeasured.frames[0].read_depth is None:
+        verdicts, fix = rendered.find_repairs(unmeasured)
+        if fix:
+            # Depth is rendered from the poses: all else is told from what the right ones render.
+            right = examine(scene, composed(settings, fix))
+            told = replace(right.diagnosis, verdicts=_ranked(verdicts + right.diagnosis.verdicts))
+            return replace(right, diagnosis=told)
     scene = with_depth(unmeasured, "auto")
     numbers, views, unreadable = _read(scene)
     frames = [scene.frames[k] for k in numbers]
@@ -65,7 +72,7 @@ def examine(scene: Scene, settings: ScanSettings | None = None) -> Examination:
     lookout = Lookout(views)
     pairs = choose_pairs(lookout.model.poses, ANCHORS)
     bench = Bench(scene, lookout, numbers, pairs)
-    verdicts, fix = find_repairs(bench) if unmeasured.frames[0].read_depth else rendered.find_repairs(unmeasured)
+    verdicts, fix = find_repairs(bench)
     model = bench.model(fix)
     contradicted = any(verdict.kind == "contradiction" for verdict in verdicts)
     lost = np.zeros(len(frames), bool)

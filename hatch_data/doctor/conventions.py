@@ -48,10 +48,9 @@ FITTED_SHARE = 0.75
 CONTRADICTION = 0.3
 #: Repairs whose errors differ by less than a factor of exp of this cannot be told apart.
 ALIKE = 0.1
-#: Stamps are not told apart better than this: exposure, rolling shutter.
-ROUND_S = 0.021
-#: Depth scales and focal lengths closer to the stated ones than this (logarithm) are calibration, not convention.
-CLOSE = 0.06
+#: Depth scales and focal lengths (logarithm) and stamps (seconds) closer to the stated ones than this are calibration,
+#: not convention.
+CLOSE, CLOSE_S = 0.06, 0.035
 
 KINDS = {
     "pose": "inverted poses",
@@ -153,6 +152,8 @@ def find_repairs(bench: Bench) -> tuple[list[Verdict], dict[str, Any]]:
     if best is base:
         return [*_contradiction(bench, base), *_blind_scale(bench, base)], {}
     fix = _without_idle_parts(bench, best)
+    if not fix:
+        return [], {}
     best = bench.trial(fix)
     return [_verdict(bench, key, base, best) for key in fix], fix
 
@@ -173,7 +174,7 @@ def _candidates(at: dict[str, Any], stamped: bool) -> Iterator[dict[str, Any]]:
     for focal in np.exp(np.arange(-0.4, 0.41, 0.05)):
         yield {**at, "focal_scale": float(focal)}
     if stamped:
-        for seconds in np.arange(-SHIFTS_S, SHIFTS_S + 0.01, 0.1):
+        for seconds in np.arange(-SHIFTS_S, SHIFTS_S + 0.01, 0.05):
             yield {**at, "time_shift_s": round(float(seconds), 3)}
     else:
         for frames in range(-SHIFTS, SHIFTS + 1):
@@ -184,15 +185,8 @@ def _refined(bench: Bench, found: Trial, before: dict[str, Any]) -> Trial:
     """The same repair with its number searched more finely, and a known factor where one does as well."""
     key = next((k for k, v in found.fix.items() if before.get(k) != v), "")
     if key == "time_shift_s":
-        for step in (0.05, 0.02, 0.01):
+        for step in (0.02, 0.01):
             found = _best(bench, found, [{**found.fix, key: round(found.fix[key] + s, 3)} for s in (-step, step)])
-        # Where a round number does as well, it is the likelier: delays are set, or come from a counter.
-        rounded = bench.trial({**found.fix, key: round(20 * found.fix[key]) / 20})
-        if (
-            abs(rounded.fix[key] - found.fix[key]) <= ROUND_S
-            and rounded.agreement.gain_over(found.agreement) > -2 * ALIKE
-        ):
-            found = rounded
     if key in ("depth_scale", "focal_scale"):
         for step in (0.05, 0.025, 0.012):
             found = _best(bench, found, [{**found.fix, key: found.fix[key] * np.exp(s)} for s in (-step, step)])
@@ -215,6 +209,7 @@ def _without_idle_parts(bench: Bench, best: Trial) -> dict[str, Any]:
     for key in list(fix):
         rest = {k: v for k, v in fix.items() if k != key}
         close = key in ("depth_scale", "focal_scale") and abs(np.log(fix[key])) < CLOSE
+        close |= key == "time_shift_s" and abs(fix[key]) < CLOSE_S
         if close or best.agreement.gain_over(bench.trial(rest).agreement) < ALIKE:
             fix = rest
     return fix
@@ -281,7 +276,8 @@ def _verdict(bench: Bench, key: str, base: Trial, best: Trial) -> Verdict:
         "camera_axes": "camera axes are those of OpenGL: y up, z back",
         "rotate": f"images are turned against their poses; turning them clockwise by {value} degrees puts it right",
         "pose_shift": f"frame n belongs to the pose of frame n {value if key == 'pose_shift' else 0:+}",
-        "time_shift_s": f"a frame of stamp t belongs to the pose at t {value if key == 'time_shift_s' else 0:+} s",
+        "time_shift_s": f"a frame of stamp t belongs to the pose at t {value if key == 'time_shift_s' else 0:+} s "
+        "(good to some 0.02 s)",
         "intrinsics_scale": "intrinsics are for images of another size",
         "focal_scale": "focal lengths are not those of these images",
         "depth_is": "depth is distance along the ray, not along the optical axis",

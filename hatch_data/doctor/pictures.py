@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from hatch_data.doctor import Examination
-from hatch_data.doctor.evidence import Model
+from hatch_data.doctor.conventions import choose_pairs
+from hatch_data.doctor.evidence import Model, Pair
 from hatch_data.errors import FrameError
 from hatch_data.geometry import Array, horizontal_axes
 from hatch_data.recipe import ScanSettings
@@ -23,8 +24,8 @@ from hatch_data.scans.gravity import up_from_level_cameras
 from hatch_data.scene import Frame
 from hatch_data.views import View
 
-#: Pairs of frames shown, and the gap between the frames of a pair as a share of the scan.
-PAIRS, GAP = 3, 0.02
+#: Pairs of frames shown.
+PAIRS = 3
 _WIDTH_PX = 320
 _MISSING = np.array([40, 40, 60], np.uint8)
 #: Frames from which the plan is drawn, and heights cut off it: floor and ceiling hide what stands between.
@@ -47,10 +48,7 @@ def draw(seen: Examination, folder: Path) -> list[Path]:
 
 def _overlay(seen: Examination, fixed: bool):
     """Rows of pairs: the target, the source carried into it as read, and with the fixes."""
-    kept = [k for k, lost in enumerate(seen.lost) if not lost]
-    gap = max(1, round(GAP * len(kept)))
-    starts = np.unique(np.linspace(0, max(len(kept) - gap - 1, 0), PAIRS).round().astype(int))
-    pairs = [(kept[k], kept[min(k + gap, len(kept) - 1)]) for k in starts]
+    pairs = _pairs_to_show(seen)
     columns = 3 if fixed else 2
     tall = seen.views[0].raster.shape[0] / seen.views[0].raster.shape[1]
     figure, axes = plt.subplots(
@@ -77,11 +75,20 @@ def _overlay(seen: Examination, fixed: bool):
     return figure
 
 
+def _pairs_to_show(seen: Examination) -> list[Pair]:
+    """Pairs spread over the scan, each turned as far as the pairs that conventions are tried on."""
+    kept = [k for k, lost in enumerate(seen.lost) if not lost and not np.isnan(seen.model.poses[k, 0, 0])]
+    furthest: dict[int, Pair] = {}
+    for pair in choose_pairs(seen.model.poses[kept], PAIRS):
+        anchor = min(pair)
+        furthest[anchor] = max(furthest.get(anchor, pair), pair, key=max)
+    return [(kept[a], kept[b]) for a, b in furthest.values()] or [(kept[0], kept[-1])]
+
+
 def _carried(
     seen: Examination, color: NDArray[np.uint8], model: Model, source: int, target: int, settings: ScanSettings
 ):
-    """(h, w, 3) the source's colours where its depth puts them in the target, as seen from there; darker where the
-    target's own depth does not agree."""
+    """(h, w, 3) the source's colours where its depth puts them in the target, as seen from there."""
     view, other = seen.views[source], seen.views[target]
     v, u = np.nonzero(view.raster > 0)
     points, tangents = _points(view, model, source, u, v)

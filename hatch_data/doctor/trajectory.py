@@ -22,10 +22,10 @@ from hatch_data.doctor.verdicts import Measure, Verdict
 #: Steps between frames of which each is compared with the next.
 STEPS = (1, 2, 3, 5, 8, 13, 21)
 #: Frames agree that alignment moves by less than this share of depth, or this many times what is usual a step apart.
-STILL_SHARE, STILL_TIMES = 0.03, 6.0
+STILL_SHARE, STILL_TIMES = 0.03, 8.0
 #: They contradict each other where fewer points agree than this share of what is usual at their distance; where less
 #: is usual than `LEAST_USUAL`, most of it is wrong.
-CONTRADICT, LEAST_USUAL = 0.5, 0.7
+CONTRADICT, LEAST_USUAL = 0.4, 0.7
 #: A pose stands still while the surface moves by more than this share of depth.
 FROZEN_SHARE = 0.01
 #: Alignment is believed where this share of the points agrees after it, and so much more than before.
@@ -35,13 +35,13 @@ TELLING = 0.6
 #: Contradictions that it takes to call a frame lost, and how many of them to one agreement, which may be chance.
 LEAST_BAD, OUTVOTED = 2, 4
 #: Drift: far apart, alignment moves frames by more than this share of depth, and so many times more than a step apart.
-DRIFT_SHARE, DRIFT_TIMES = 0.04, 2.5
+DRIFT_SHARE, DRIFT_TIMES = 0.04, 3.0
 #: Alignment then makes this share of the points agree, and so much more than before.
 DRIFT_BELIEVED, DRIFT_GAIN = 0.7, 0.25
 #: Frames further apart than the longest gap that is proposed are moved by more than this share of depth.
 TOLERATED = 0.015
 #: Pairs compared at a distance, and how many of them must tell something.
-PAIRS_AT_A_GAP, LEAST_PAIRS = 30, 6
+PAIRS_AT_A_GAP, LEAST_PAIRS = 30, 8
 #: A scan of which more is lost than this is no use.
 MOST_LOST = 0.5
 

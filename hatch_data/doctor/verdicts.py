@@ -16,7 +16,7 @@ Weight = Literal["fault", "note", "undecided"]
 Grade = Literal["sound", "faulty", "unusable"]
 #: The recipe lines that the doctor writes, and the longest flags that are shown in a terminal instead.
 RECIPE = "recipe.yaml"
-_SHOWN = 72
+_SHOWN = 70
 
 
 @dataclass(frozen=True)

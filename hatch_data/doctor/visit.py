@@ -53,7 +53,8 @@ class Visit:
         for verdict in found.verdicts:
             first, *rest = verdict.lines()
             lines.append(_wrapped(first, "  ", "    "))
-            lines += [line if line.lstrip().startswith("fix: --") else _wrapped(line, "    ") for line in rest]
+            # A fix is to be copied: never broken.
+            lines += ["    " + line if line.startswith("fix: ") else _wrapped(line, "    ") for line in rest]
         if not found.verdicts:
             lines.append("  nothing to report")
         lines += [f"  wrote {path}" for path in self.written]
