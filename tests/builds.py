@@ -9,9 +9,8 @@ from hatch_data import build
 from hatch_data.recipe import DataRecipe
 from hatch_data.settings import load
 
-#: Every sixth frame of a synthetic scene and two pairs for each: under a second a scene. So few views overlap too
-#: little for a check of the scan.
-SMALL = ("frames.every=6", "pairs.per_frame=2", "scan.check=false")
+#: Every sixth frame of a synthetic scene and two pairs for each: under a second a scene.
+SMALL = ("frames.every=6", "pairs.per_frame=2")
 
 
 def build_small(
