@@ -83,6 +83,7 @@ def check(recipe: Recipe) -> dict[str, Any]:
 
 
 def check_text(found: dict[str, Any]) -> str:
+    """What `check` found, for a terminal."""
     lines = ["rows"]
     for split, tasks in found["rows"].items():
         lines.append(f"  {split:12} {sum(tasks.values()):7}  {', '.join(f'{t} {n}' for t, n in sorted(tasks.items()))}")

@@ -60,6 +60,7 @@ class _Layout:
 
     @classmethod
     def of(cls, aspects: list[float], large: list[int], lines: int) -> _Layout:
+        """Places for images of these aspects (width over height), those numbered in `large` on top, and text lines."""
         room = WIDTH_PX - 2 * _MARGIN
         boxes = _side_by_side([aspects[k] for k in large], _STRIP_TOP, room, _TALLEST_IMAGE_PX)
         below = boxes[0][1] + boxes[0][3] + 84

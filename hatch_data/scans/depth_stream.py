@@ -101,6 +101,7 @@ class _Inflater:
         return _Inflater(self._data, self._inflate.copy(), self._place)
 
     def read(self, size: int) -> bytes:
+        """The next `size` inflated bytes, fewer where the stream ends or is damaged."""
         parts: list[bytes] = []
         missing = size
         while missing and not self._inflate.eof:

@@ -47,7 +47,7 @@ def read(path: Path) -> Scene:
     colors = files.numbered(path / "rgb", r"(\d+)\.(?:jpe?g|png)")
     depths = files.numbered(path / "depth", r"(\d+)\.(?:exr|depth)")
     poses, intrinsics = _poses(metadata, told), _intrinsics(metadata, told)
-    size = _size(told, "w", "h") or _commonest_size(colors)
+    size = _size(told, "w", "h") or _first_size(colors)
     depth_size = _size(told, "dw", "dh")
     shots = []
     for n in sorted(colors.keys() | depths.keys() | set(range(len(poses)))):
@@ -106,7 +106,7 @@ def _size(told: dict[str, Any], width: str, height: str) -> Size | None:
     return (int(told[width]), int(told[height])) if told.get(width) and told.get(height) else None
 
 
-def _commonest_size(colors: dict[int, Path]) -> Size | None:
+def _first_size(colors: dict[int, Path]) -> Size | None:
     """Of the first image that has a header."""
     for file in colors.values():
         try:
@@ -157,6 +157,7 @@ class _Raw:
     color_size: Size | None
 
     def size(self) -> Size:
+        """(width, height), from the number of bytes. Raises `FrameError` where it fits no size, `ScanError` for LZFSE."""
         try:
             with self.path.open("rb") as file:
                 compressed = file.read(4) in LZFSE

@@ -82,6 +82,7 @@ class _Decoder:
         self._next_stamp = 0
 
     def frame(self, number: int) -> Pixels:
+        """Frame `number`, (height, width, 3). Raises `FrameError` where there is none or it does not decode."""
         if not 0 <= number < len(self.stamps):
             raise FrameError("unreadable_color", f"{self._path}: frame {number} of {len(self.stamps)}")
         stamp = int(self.stamps[number])

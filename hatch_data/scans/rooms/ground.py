@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 import numpy as np
 from scipy.sparse import coo_matrix, csr_matrix
 from scipy.sparse.csgraph import dijkstra
@@ -15,16 +17,16 @@ ROUTE_CLEARANCE_M = 0.38
 SMOOTH_CLEARANCE_M = 0.34
 
 
-class Ground:
+class Ground(ABC):
     """A grid of points `_points` (nx, ny, 2), `GRID_M` apart, and how far each is from what stands in the way,
     `_grid_clearance` (nx, ny), both in metres and kept by the subclass."""
 
     _points: Array
     _grid_clearance: Array
 
+    @abstractmethod
     def clearance(self, points: Array) -> Array:
         """Distance in metres from points (..., 2) to the nearest obstacle."""
-        raise NotImplementedError
 
     def routes(self, waypoints: list[Array]) -> list[Array]:
         """Smooth paths (n, 2) from each of `waypoints` to the next, points at most about `GRID_M` apart."""
