@@ -142,7 +142,7 @@ class _Training:
         return self.stage.evaluate(self.model, loaded)
 
     def train(self, asked: list[int]) -> None:
-        """Take the stage's remaining steps, with a log line each and checkpoints; stops early once a signal is in `asked`."""
+        """Take the remaining steps of the stage, with log lines and checkpoints; a signal in `asked` ends it early."""
         self.model.model.train()
         settings, first = self.settings, self.position.step
         count = (settings.steps - first) * settings.accumulate

@@ -157,7 +157,7 @@ class _Raw:
     color_size: Size | None
 
     def size(self) -> Size:
-        """(width, height), from the number of bytes. Raises `FrameError` where it fits no size, `ScanError` for LZFSE."""
+        """(width, height), from the number of bytes. Raises `FrameError` where none fits, `ScanError` for LZFSE."""
         try:
             with self.path.open("rb") as file:
                 compressed = file.read(4) in LZFSE
