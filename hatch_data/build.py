@@ -111,8 +111,8 @@ def summary(manifest: dict[str, Any], out: Path) -> str:
     """What came of a build, as a table for an 80-column terminal."""
     console = Console(width=80, highlight=False, force_terminal=False)
     table = Table(box=None, pad_edge=False, header_style="")
-    for name in ("scan", "layout", "up", "frames", "pairs", "rows", "dropped frames"):
-        table.add_column(name, justify="right" if name in ("pairs", "rows") else "left", overflow="fold")
+    for name in ("scan", "layout", "up", "frames", "groups", "rows", "dropped frames"):
+        table.add_column(name, justify="right" if name in ("groups", "rows") else "left", overflow="fold")
     scenes = list(manifest["scenes"].values())
     for scene in scenes[:20]:
         dropped = ", ".join(f"{n} {reason}" for reason, n in scene["dropped_frames"].items())
@@ -121,7 +121,7 @@ def summary(manifest: dict[str, Any], out: Path) -> str:
             scene["layout"],
             scene["up_source"],
             f"{scene['used_frames']}/{scene['frames']}",
-            str(scene["pairs"]),
+            str(scene["groups"]),
             str(sum(scene["rows"].values())),
             "failed" if scene["failure"] else dropped or "-",
         )

@@ -38,7 +38,7 @@ def dataset_card(manifest: dict[str, Any]) -> str:
         "| scan | layout | up | frames used | pairs | rows |",
         "| --- | --- | --- | ---: | ---: | ---: |",
         *(
-            f"| {name} | {s['layout']} | {s['up_source']} | {s['used_frames']} of {s['frames']} | {s['pairs']} | "
+            f"| {name} | {s['layout']} | {s['up_source']} | {s['used_frames']} of {s['frames']} | {s['groups']} | "
             f"{sum(s['rows'].values())} |"
             for name, s in scenes.items()
         ),

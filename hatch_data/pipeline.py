@@ -1,6 +1,6 @@
 """The pipeline for one scene.
 
-    ScanRef -> Scene -> Views -> Covisibility -> pairs -> correspondence, actions, questions -> rows -> shards
+    ScanRef -> Scene -> Views -> Covisibility -> groups -> correspondence, actions, questions -> rows -> shards
 
 Bytes depend on the scan, the recipe and the version, not on what else is built or by whom. `hatch_data.folder` keeps
 the output of many scenes together, `hatch_data.engines` run this over them.
@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections import Counter
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,23 +18,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hatch_data.actions import encode, format_pairs, to_json, to_text
-from hatch_data.correspondence import correspond
-from hatch_data.covisibility import Summary, covisibility, summarise, within
+from hatch_data.actions import format_pairs, to_json, to_text
+from hatch_data.asking import Asker, Posed
+from hatch_data.covisibility import Covisibility, Summary, covisibility, summarise, within
 from hatch_data.depth_source import with_depth
 from hatch_data.doctor import refusal
 from hatch_data.errors import FrameError, HatchError, ScanError
-from hatch_data.images import StoredImage, stored_camera, stored_image
-from hatch_data.motion import between, stance
-from hatch_data.patches import token_grid
+from hatch_data.group import SceneViews, ViewGroup
+from hatch_data.images import stored_image
 from hatch_data.quality import blurred, color_quality
-from hatch_data.questions import Question, Rejection, ViewPair, family
 from hatch_data.recipe import DataRecipe, FrameSettings
 from hatch_data.repairs import repair
-from hatch_data.sampling import Pair, select_pairs, splits_by_time
+from hatch_data.sampling import grow_groups, select_pairs, splits_by_time
 from hatch_data.scans import ScanRef
 from hatch_data.scene import Frame, Scene
-from hatch_data.shards import SPLITS, ActionLabel, Match, Row, ShardWriter, row_id, write_text
+from hatch_data.shards import SPLITS, ActionLabel, Match, PlacedMarker, Row, ShardWriter, row_id, write_text
+from hatch_data.spread import spread_of
 from hatch_data.views import ViewStore, prepare
 
 
@@ -50,11 +48,12 @@ class SceneReport:
     up_source: str = ""
     frames: int = 0
     used_frames: int = 0
-    pairs: int = 0
+    groups: int = 0
     rows: dict[str, int] = field(default_factory=dict)
     tasks: dict[str, int] = field(default_factory=dict)
     dropped_frames: dict[str, int] = field(default_factory=dict)
     left_out_pairs: dict[str, int] = field(default_factory=dict)
+    smaller_groups: dict[str, int] = field(default_factory=dict)
     rejected_questions: dict[str, int] = field(default_factory=dict)
     shards: list[dict[str, Any]] = field(default_factory=list)
     failure: str | None = None
@@ -106,32 +105,32 @@ def _write_scene(job: SceneJob, report: SceneReport, folder: Path) -> None:
     if repairs.check and (why := refusal(scene, frames, views)):
         raise ScanError(why)
     split_of_frame = [job.split] * len(frames) if job.split else splits_by_time(len(frames), job.recipe.split)
-    rng = np.random.default_rng([job.recipe.seed, _stable_number(scene.id)])
-    pairs, left_out = select_pairs(
-        within(covisibility(summaries), _order(scene, frames), repairs.longest_gap),
-        np.stack([frame.world_from_camera for frame in frames]),
-        np.array([SPLITS.index(split) for split in split_of_frame]),
-        job.recipe.pairs,
-        rng,
-    )
-    report.pairs, report.left_out_pairs = len(pairs), dict(sorted(left_out.items()))
+    seed = [job.recipe.seed, _stable_number(scene.id)]
+    rng = np.random.default_rng(seed)
+    covisible = within(covisibility(summaries), _order(scene, frames), repairs.longest_gap)
+    poses = np.stack([frame.world_from_camera for frame in frames])
+    part = np.array([SPLITS.index(split) for split in split_of_frame])
+    pairs, left_out = select_pairs(covisible, poses, part, job.recipe.pairs, rng)
+    groups, smaller = grow_groups(pairs, covisible, poses, part, (job.recipe.pairs, job.recipe.groups), rng)
+    report.groups, report.left_out_pairs = len(groups), dict(sorted(left_out.items()))
+    report.smaller_groups = dict(smaller)
     limit = min((n for n in (job.limit, job.recipe.rows_per_scene) if n is not None), default=None)
-    if limit is not None and limit < len(pairs):
-        # Spare pairs stand in for those about which nothing can be asked.
-        pairs = [pairs[k] for k in rng.permutation(len(pairs))]
-    maker = RowMaker(scene, frames, views, job.recipe)
+    if limit is not None and limit < len(groups):
+        # Spare groups stand in for those about which nothing can be asked.
+        groups = [groups[k] for k in rng.permutation(len(groups))]
+    maker = RowMaker(SceneViews(scene, frames, views, job.recipe), covisible, groups, seed)
     writers: dict[str, ShardSeries] = {}
-    for pair in pairs:
+    for group in groups:
         if limit is not None and sum(report.rows.values()) >= limit:
             break
-        row = maker.row(pair)
+        row = maker.row(group)
         if row is None:
             continue
-        split = split_of_frame[pair.first] or "train"
+        split = split_of_frame[group[0]] or "train"
         writers.setdefault(split, ShardSeries(folder, split)).write(row)
         report.rows[split] = report.rows.get(split, 0) + 1
-    report.tasks = dict(sorted(maker.asked.items()))
-    report.rejected_questions = dict(sorted(maker.rejected.items()))
+    report.tasks = dict(sorted((+maker.asker.asked).items()))
+    report.rejected_questions = dict(sorted(maker.asker.rejected.items()))
     for split in sorted(writers, key=SPLITS.index):
         report.shards += writers[split].close()
 
@@ -192,91 +191,80 @@ def _good_colors(scene: Scene, settings: FrameSettings) -> list[Frame]:
 
 
 class RowMaker:
-    """Turns pairs of views of one scene into rows, the families of questions kept in the balance of the recipe."""
+    """Turns groups of views of one scene into rows."""
 
-    def __init__(self, scene: Scene, frames: list[Frame], views: ViewStore, recipe: DataRecipe):
-        self.scene, self.frames, self.views, self.recipe = scene, frames, views, recipe
-        self.asked: Counter[str] = Counter()
-        self.rejected: Counter[str] = Counter()
-        self._weights = {name: weight for name, weight in recipe.questions.items() if weight > 0}
-        self._stances = [stance(frame.world_from_camera, scene.up) for frame in frames]
-        self._digest = recipe.digest
+    def __init__(self, scene: SceneViews, covisible: Covisibility, groups: list[tuple[int, ...]], seed: list[int]):
+        self.scene, self.recipe = scene, scene.recipe
+        self.asker = Asker(scene, groups, self.recipe.questions, self.recipe.forms, seed)
+        self._overlapping = {*zip(covisible.source.tolist(), covisible.target.tolist(), strict=True)}
+        self._digest = self.recipe.digest
 
-    def row(self, pair: Pair) -> Row | None:
-        """The row of a pair, or None where no family has a clear question or an image cannot be read (counted)."""
-        indices = (pair.first, pair.second)
-        frames = [self.frames[k] for k in indices]
-        first, second = (self.views[k] for k in indices)
-        cameras = [stored_camera(frame.camera, self.recipe.images) for frame in frames]
-        grid = self.recipe.grid
-        grids = [token_grid(c.height, c.width, grid.token_px, grid.min_pixels, grid.max_pixels) for c in cameras]
-        there = correspond(first, second, grids[0], grids[1], grid.stride_px)
-        back = correspond(second, first, grids[1], grids[0], grid.stride_px)
-        motion = between(self._stances[pair.first], self._stances[pair.second])
-        actions = encode(motion, self.recipe.actions)
-        rng = np.random.default_rng([self.recipe.seed, _stable_number(self.scene.id), *indices])
-        text = to_text(actions)
-        asked = self._ask(ViewPair(there, back, motion, text), rng)
-        if asked is None:
+    def row(self, indices: tuple[int, ...]) -> Row | None:
+        """The row of a group, or None where no family has a clear question or an image cannot be read (counted)."""
+        posed = self.asker.ask(indices)
+        if posed is None:
             return None
-        task, question = asked
+        frames = [self.scene.frames[k] for k in indices]
+        drawn = self.recipe.images.markers == "drawn"
         try:
             images = [
-                stored_image(frame, self.recipe.images, question.markers.get(k)) for k, frame in enumerate(frames)
+                stored_image(frame, self.recipe.images, posed.markers.get(k) if drawn else None)
+                for k, frame in enumerate(frames)
             ]
         except FrameError as error:
-            self.rejected[f"{task}: {error.reason}"] += 1
+            self.asker.take_back(posed, error.reason)
             return None
-        self.asked[task] += 1
-        labels = [ActionLabel(0, 1, self.recipe.actions.vocabulary, text, to_json(actions))]
-        matches = [Match(0, 1, there.map, there.flow), Match(1, 0, back.map, back.flow)]
-        reply = f"<action>{format_pairs([(0, 1, actions)])}</action><answer>{question.answer}</answer>"
-        return self._assemble(frames, images, task, question, labels, matches, reply)
-
-    def _ask(self, views: ViewPair, rng: np.random.Generator) -> tuple[str, Question] | None:
-        """Ask the family that lags most behind its weight; where it declines, the next."""
-        for name in sorted(self._weights, key=lambda name: ((self.asked[name] + 1) / self._weights[name], name)):
-            question = family(name).ask(views, rng)
-            if isinstance(question, Rejection):
-                self.rejected[f"{name}: {question.reason}"] += 1
-                continue
-            return name, question
-        return None
-
-    def _assemble(
-        self,
-        frames: list[Frame],
-        images: list[StoredImage],
-        task: str,
-        question: Question,
-        labels: list[ActionLabel],
-        matches: list[Match],
-        reply: str,
-    ) -> Row:
+        group = self.scene.group(indices)
         ids = [frame.id for frame in frames]
+        actions = [(i, j, group.actions(i, j)) for i in range(len(group)) for j in range(i + 1, len(group))]
+        reply = f"<action>{format_pairs(actions)}</action><answer>{posed.answer}</answer>"
         return Row(
-            id=row_id(self.scene.id, ids, task, question.form, question.text, self._digest),
-            scene=self.scene.id,
-            layout=self.scene.layout,
+            id=row_id(self.scene.scene.id, ids, posed.task, posed.form, posed.text, self._digest),
+            scene=self.scene.scene.id,
+            layout=self.scene.scene.layout,
             frames=ids,
             images=[image.data for image in images],
             image_paths=[image.path for image in images],
             image_sizes=[(image.camera.height, image.camera.width) for image in images],
             intrinsics=[(c.fx, c.fy, c.cx, c.cy) for c in (image.camera for image in images)],
             world_from_camera=[frame.world_from_camera for frame in frames],
-            up=self.scene.up,
-            task=task,
-            form=question.form,
-            question=question.text,
-            answer=question.answer,
-            options=question.options,
-            actions=labels,
-            matches=matches,
+            up=self.scene.scene.up,
+            task=posed.task,
+            form=posed.form,
+            question=posed.text,
+            answer=posed.answer,
+            options=posed.options,
+            actions=[
+                ActionLabel(i, j, self.recipe.actions.vocabulary, to_text(steps), to_json(steps))
+                for i, j, steps in actions
+            ],
+            matches=self._matches(group),
+            markers=_placed(posed, drawn),
             messages=[
-                {"role": "user", "content": "<image>" * len(images) + "\n" + question.text},
+                {"role": "user", "content": "<image>" * len(images) + "\n" + posed.text},
                 {"role": "assistant", "content": reply},
             ],
         )
+
+    def _matches(self, group: ViewGroup) -> list[Match]:
+        """Maps both ways between the views of the group that share surface."""
+        found = []
+        for i in range(len(group)):
+            for j in range(i + 1, len(group)):
+                pair = group.indices[i], group.indices[j]
+                if pair in self._overlapping or pair[::-1] in self._overlapping:
+                    for a, b in ((i, j), (j, i)):
+                        there = group.correspondence(a, b)
+                        found.append(Match(a, b, there.map, there.flow))
+        return found
+
+
+def _placed(posed: Posed, drawn: bool) -> list[PlacedMarker]:
+    return [
+        PlacedMarker(k, marker.box, marker.label, marker.color, drawn)
+        for k in sorted(posed.markers)
+        for marker in posed.markers[k]
+    ]
 
 
 class ShardSeries:
@@ -300,7 +288,7 @@ class ShardSeries:
             self._finish()
 
     def close(self) -> list[dict[str, Any]]:
-        """Finish the last shard; all shards as {split, file, rows, bytes, sha256}."""
+        """Finish the last shard; all shards as {split, file, rows, bytes, sha256, spread}."""
         self._finish()
         return self._done
 
@@ -318,6 +306,7 @@ class ShardSeries:
                 "rows": self._writer.rows,
                 "bytes": path.stat().st_size,
                 "sha256": digest,
+                "spread": spread_of(path),
             }
         )
         self._writer, self._bytes = None, 0

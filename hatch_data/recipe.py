@@ -11,6 +11,7 @@ from hatch_data.actions import ActionLanguage
 from hatch_data.correspondence import STRIDE_PX
 from hatch_data.depth_source import DepthMode
 from hatch_data.errors import SettingsError
+from hatch_data.questions import FAMILIES, Form
 from hatch_data.settings import Settings, to_yaml
 
 
@@ -60,11 +61,29 @@ class PairSettings(Settings):
     least_baseline_m: float = Field(0.1, ge=0, description="see least_rotation_deg")
 
 
+class GroupSettings(Settings):
+    """How many views are asked about together: pairs are grown by further views that overlap."""
+
+    sizes: dict[int, float] = Field(
+        {2: 0.5, 3: 0.2, 4: 0.2, 6: 0.06, 8: 0.04}, description="number of views: relative weight"
+    )
+
+    @model_validator(mode="after")
+    def _two_to_eight(self) -> GroupSettings:
+        wrong = [size for size in self.sizes if not 2 <= size <= 8]
+        if wrong or not any(weight > 0 for weight in self.sizes.values()) or min(self.sizes.values()) < 0:
+            raise SettingsError("groups.sizes: weigh numbers of views from 2 to 8, as in {2: 3, 4: 1}")
+        return self
+
+
 class ImageSettings(Settings):
     """How images are stored. Unless one of these asks for it, the scan's own bytes are."""
 
     longest_side_px: int | None = Field(None, ge=56, description="larger images are resized to this")
     jpeg_quality: int = Field(92, ge=1, le=100, description="of images that have to be encoded again")
+    markers: Literal["drawn", "stored"] = Field(
+        "drawn", description="drawn into the stored image, or stored beside it and drawn when it is loaded"
+    )
 
 
 class GridSettings(Settings):
@@ -109,11 +128,15 @@ class DataRecipe(Settings):
     frames: FrameSettings = FrameSettings()
     pairs: PairSettings = PairSettings()
     rows_per_scene: int | None = Field(None, ge=1, description="at most this many rows from one scan")
+    groups: GroupSettings = GroupSettings()
     images: ImageSettings = ImageSettings()
     grid: GridSettings = GridSettings()
     actions: ActionLanguage = ActionLanguage()
     questions: dict[str, float] = Field(
-        {"patch_match": 1.0, "camera_motion": 1.0, "camera_position": 1.0}, description="family: relative weight"
+        dict.fromkeys(FAMILIES, 1.0), description="family: relative weight; all families unless told otherwise"
+    )
+    forms: dict[Form, float] = Field(
+        {"choice": 2.0, "fill": 1.0, "sentence": 1.0}, description="form of a question: relative weight"
     )
     split: SplitSettings = SplitSettings()
 

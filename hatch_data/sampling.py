@@ -1,4 +1,5 @@
-"""Which views are asked together: pairs over strata of overlap, rotation and baseline; splits that share nothing."""
+"""Which views are asked together: pairs over strata of overlap, rotation and baseline, grown to groups; splits that
+share nothing."""
 
 from __future__ import annotations
 
@@ -7,10 +8,11 @@ from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import sparse
 
 from hatch_data.covisibility import Covisibility
 from hatch_data.geometry import Array
-from hatch_data.recipe import PairSettings, SplitSettings
+from hatch_data.recipe import GroupSettings, PairSettings, SplitSettings
 
 OVERLAP_EDGES = (0.25, 0.4, 0.55, 0.7)
 ROTATION_EDGES_DEG = (15.0, 30.0, 60.0)
@@ -78,6 +80,63 @@ def select_pairs(
         for k, s in zip(chosen, swap, strict=True)
     ]
     return sorted(pairs, key=lambda pair: (min(pair.first, pair.second), max(pair.first, pair.second))), +left_out
+
+
+def grow_groups(
+    pairs: list[Pair],
+    covisible: Covisibility,
+    poses: Array,
+    part: Array,
+    settings: tuple[PairSettings, GroupSettings],
+    rng: np.random.Generator,
+) -> tuple[list[tuple[int, ...]], Counter[str]]:
+    """Pairs, each grown to a group of as many views as `settings` draws for it, in the order in which they are shown.
+
+    Each new view overlaps with one of the group at least, is no twin of any and of the same part; among these, strata
+    of overlap are equally likely. Counted: `no_view_to_add`, groups that stayed smaller than they should.
+    """
+    pairing, grouping = settings
+    sizes = np.array(sorted(grouping.sizes))
+    weights = np.array([grouping.sizes[size] for size in sizes.tolist()])
+    wanted = rng.choice(sizes, size=len(pairs), p=weights / weights.sum())
+    overlaps = covisible.matrix()
+    mean = ((overlaps + overlaps.T) / 2).tocsr()
+    short: Counter[str] = Counter()
+    groups = []
+    for pair, size in zip(pairs, wanted.tolist(), strict=True):
+        members = [pair.first, pair.second]
+        while len(members) < size:
+            added = _view_to_add(members, mean, poses, part, pairing, rng)
+            if added is None:
+                short["no_view_to_add"] += 1
+                break
+            members.append(added)
+        if len(members) > 2:
+            members = [members[k] for k in rng.permutation(len(members))]
+        groups.append(tuple(members))
+    return groups, short
+
+
+def _view_to_add(
+    members: list[int],
+    mean: sparse.csr_array,
+    poses: Array,
+    part: Array,
+    settings: PairSettings,
+    rng: np.random.Generator,
+) -> int | None:
+    """A view that goes with a group, or None where there is none."""
+    overlap = mean[members].toarray().max(axis=0)
+    candidates = np.flatnonzero((overlap >= settings.least_overlap) & (overlap <= settings.greatest_overlap))
+    candidates = candidates[(part[candidates] == part[members[0]]) & ~np.isin(candidates, members)]
+    rotation = rotation_between_deg(poses[members][:, None], poses[candidates][None])
+    baseline = np.linalg.norm(poses[members][:, None, :3, 3] - poses[candidates][None, :, :3, 3], axis=-1)
+    twins = ((rotation < settings.least_rotation_deg) & (baseline < settings.least_baseline_m)).any(axis=0)
+    candidates = candidates[~twins]
+    if len(candidates) == 0:
+        return None
+    stratum = np.searchsorted(OVERLAP_EDGES, overlap[candidates])
+    return int(rng.choice(candidates[stratum == rng.choice(np.unique(stratum))]))
 
 
 def _draw_in_turn(i: Array, j: Array, stratum: Array, wanted: int, rng: np.random.Generator) -> list[int]:

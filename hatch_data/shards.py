@@ -76,6 +76,20 @@ SCHEMA = pa.schema(
                 )
             ),
         ),
+        (
+            "markers",
+            pa.list_(
+                pa.struct(
+                    [
+                        ("image", pa.int32()),
+                        ("box", pa.list_(pa.float32())),
+                        ("label", pa.string()),
+                        ("color", pa.string()),
+                        ("drawn", pa.bool_()),
+                    ]
+                )
+            ),
+        ),
         ("messages", pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))),
     ]
 )
@@ -103,6 +117,18 @@ class Match:
 
 
 @dataclass(frozen=True)
+class PlacedMarker:
+    """A marker on image `image`: `box` is (left, top, right, bottom) in shares of its width and height, without size
+    for a point. `drawn`: the stored image shows it already; else it is drawn when the image is loaded."""
+
+    image: int
+    box: tuple[float, float, float, float]
+    label: str
+    color: str
+    drawn: bool
+
+
+@dataclass(frozen=True)
 class Row:
     """One training sample. `images` holds encoded bytes; `intrinsics` are (fx, fy, cx, cy) of the stored image in
     pixels; `image_sizes` are (height, width); poses are (4, 4) `world_from_camera`."""
@@ -124,6 +150,7 @@ class Row:
     options: list[str] = field(default_factory=list)
     actions: list[ActionLabel] = field(default_factory=list)
     matches: list[Match] = field(default_factory=list)
+    markers: list[PlacedMarker] = field(default_factory=list)
     messages: list[dict[str, str]] = field(default_factory=list)
 
 
@@ -215,6 +242,7 @@ def to_table(rows: list[Row]) -> pa.Table:
     columns["world_from_camera"] = pa.array(poses, SCHEMA.field("world_from_camera").type)
     columns["up"] = pa.array([np.asarray(row.up, np.float64) for row in rows], SCHEMA.field("up").type)
     columns["actions"] = pa.array([[vars(a) for a in row.actions] for row in rows], SCHEMA.field("actions").type)
+    columns["markers"] = pa.array([[vars(m) for m in row.markers] for row in rows], SCHEMA.field("markers").type)
     columns["matches"] = _matches_array([row.matches for row in rows])
     return pa.table([columns[name] for name in SCHEMA.names], schema=SCHEMA)
 
@@ -268,6 +296,7 @@ def from_record(record: dict[str, Any]) -> Row:
         up=np.array(record["up"]),
         actions=[ActionLabel(**action) for action in record["actions"]],
         matches=[match_from_record(match) for match in record["matches"]],
+        markers=[PlacedMarker(**{**marker, "box": tuple(marker["box"])}) for marker in record["markers"]],
     )
 
 

@@ -10,9 +10,10 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -20,7 +21,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 from numpy.typing import NDArray
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset
 
 from hatch_data.errors import HatchError, ShardError
 from hatch_data.shards import MANIFEST, open_shard, shard_files
@@ -33,12 +34,17 @@ WINDOW_GROUPS = 4
 
 
 class Shards:
-    """The rows of one split of several folders: where each lies, and its small columns."""
+    """The rows of one split of several folders: where each lies, its small columns, and how often an epoch has it.
 
-    def __init__(self, folders: Sequence[str], split: str, small: Sequence[str]):
-        if not folders:
+    `folders` may give each folder its weight; without, each row comes once an epoch.
+    """
+
+    def __init__(self, folders: Iterable[str] | Mapping[str, float], split: str, small: Sequence[str]):
+        weights = dict(folders) if isinstance(folders, Mapping) else dict.fromkeys(folders, 1.0)
+        if not weights:
             raise ShardError("no shards: name folders that hatch-data built, as in --set data.shards=[out/demo]")
-        self.files = [file for folder in folders for file in _files(Path(folder), split)]
+        files = [(file, weight) for folder, weight in weights.items() for file in _files(Path(folder), split)]
+        self.files = [file for file, _ in files]
         self.rows: list[dict[str, Any]] = []
         places: list[tuple[int, int, int]] = []
         for number, path in enumerate(self.files):
@@ -51,6 +57,7 @@ class Shards:
                 self.rows += rows
                 places += [(number, group, row) for row in range(len(rows))]
         self.places = np.array(places, np.int64).reshape(-1, 3)
+        self.weights = np.array([weight for _, weight in files])[self.places[:, 0]]
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -77,7 +84,7 @@ def _read_group(path: Path, group: int, columns: tuple[str, ...]) -> pa.Table:
 _kept_group = lru_cache(maxsize=WINDOW_GROUPS + 1)(_read_group)
 
 
-def manifests(folders: Sequence[str]) -> list[dict[str, Any]]:
+def manifests(folders: Iterable[str]) -> list[dict[str, Any]]:
     """What `build.json` of each folder says; empty where there is none."""
     found = []
     for folder in folders:
@@ -112,35 +119,61 @@ class Plan:
     """Which items make up each pack of each epoch.
 
     Rows are shuffled within windows of a few row groups, in shuffled order, so that a worker reads each group once.
-    `dropped` names rows with an item that no pack can hold.
+    A row of weight 2 comes twice an epoch, far apart; of weight 0.5 in every other epoch, by chance. `dropped` names
+    rows with an item that no pack can hold.
     """
 
-    def __init__(self, shards: Shards, items: Sequence[Item], caps: Caps, seed: int, shuffle: bool = True):
+    def __init__(
+        self,
+        shards: Shards,
+        items: Sequence[Item],
+        caps: Caps,
+        seed: int,
+        shuffle: bool = True,
+        single_image_share: float | None = None,
+    ):
         fits = [i.tokens <= caps.tokens and i.patches <= caps.patches for i in items]
         self.items = [item for item, ok in zip(items, fits, strict=True) if ok]
         self.dropped = [shards.rows[item.row]["id"] for item, ok in zip(items, fits, strict=True) if not ok]
         self.shards, self.caps, self.seed, self.shuffle = shards, caps, seed, shuffle
         self.tokens = np.array([item.tokens for item in self.items], np.int64)
         self.patches = np.array([item.patches for item in self.items], np.int64)
-        places = shards.places[[item.row for item in self.items]] if self.items else np.empty((0, 3), np.int64)
-        self._group = np.unique(places[:, :2], axis=0, return_inverse=True)[1].reshape(-1)
+        rows = np.array([item.row for item in self.items], np.int64)
+        self.weights = shards.weights[rows]
+        if single_image_share is not None:
+            single = np.array([len(shards.rows[row]["image_sizes"]) == 1 for row in rows], bool)
+            self.weights = self.weights * _balance(self.weights, single, single_image_share)
+        self._group = np.unique(shards.places[rows, :2], axis=0, return_inverse=True)[1].reshape(-1)
+        self._packs: dict[int, list[tuple[int, ...]]] = {}
         told = [[shards.rows[i.row]["id"], i.match, i.tokens, i.patches] for i in self.items]
-        text = json.dumps([told, caps.model_dump(), seed, shuffle])
+        text = json.dumps([told, self.weights.tolist(), caps.model_dump(), seed, shuffle])
         self.fingerprint = hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def epoch(self, epoch: int) -> list[tuple[int, ...]]:
         """The packs of an epoch, in order, as indices into `items`."""
+        if epoch not in self._packs:
+            self._packs = {**dict(list(self._packs.items())[-1:]), epoch: self._deal(epoch)}
+        return self._packs[epoch]
+
+    def _deal(self, epoch: int) -> list[tuple[int, ...]]:
         if not self.shuffle:
             return [tuple(p) for p in _in_order(self.tokens, self.patches, self.caps)]
         rng = np.random.default_rng([self.seed, epoch])
-        groups = rng.permutation(int(self._group.max(initial=-1)) + 1)
+        copies = np.floor(self.weights + rng.random(len(self.weights))).astype(np.int64)
+        # A group's second copy is a group of its own, shuffled apart from the first.
+        groups = [
+            np.flatnonzero(copies[members] > copy).astype(np.int64) + members[0]
+            for members in _runs(self._group)
+            for copy in range(int(copies[members].max()))
+        ]
+        order = rng.permutation(len(groups))
         packs: list[tuple[int, ...]] = []
         waiting = np.empty(0, np.int64)
-        for start in range(0, len(groups), WINDOW_GROUPS):
-            window = np.flatnonzero(np.isin(self._group, groups[start : start + WINDOW_GROUPS]))
-            pool = rng.permutation(np.concatenate([waiting, window]))
+        for start in range(0, len(order), WINDOW_GROUPS):
+            window = [groups[group] for group in order[start : start + WINDOW_GROUPS]]
+            pool = rng.permutation(np.concatenate([waiting, *window]))
             filled = [pool[chosen] for chosen in first_fit(self.tokens[pool], self.patches[pool], self.caps)]
-            last = start + WINDOW_GROUPS >= len(groups)
+            last = start + WINDOW_GROUPS >= len(order)
             # The pack that closes a window is seldom full: its samples wait for the next window.
             waiting = np.empty(0, np.int64) if last else filled.pop()
             packs += [tuple(filled[i].tolist()) for i in rng.permutation(len(filled))]
@@ -176,6 +209,19 @@ def _in_order(tokens: NDArray[np.int64], patches: NDArray[np.int64], caps: Caps)
         yield pack
 
 
+def _runs(groups: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    """Indices of each stretch of equal values; items come in the order of their rows, so a group is one stretch."""
+    return np.split(np.arange(len(groups)), np.flatnonzero(np.diff(groups)) + 1) if len(groups) else []
+
+
+def _balance(weights: NDArray[np.float64], single: NDArray[np.bool_], share: float) -> NDArray[np.float64]:
+    """Factors of the weights that make `single` items this share of an epoch; 1 where there is none of either kind."""
+    ones, others = weights[single].sum(), weights[~single].sum()
+    if not ones or not others:
+        return np.ones(len(weights))
+    return np.where(single, share / (1 - share) * others / ones, 1.0)
+
+
 def held_out(items: Sequence[Item], count: int) -> list[Item]:
     """At most `count` items, evenly spread."""
     if len(items) <= count:
@@ -208,26 +254,24 @@ class _Packs(Dataset):
             return error  # returned, since the loader would wrap it in a traceback
 
 
-class _Tickets(Sampler):
-    def __init__(self, plan: Plan, epoch: int, number: int, count: int):
-        self.arguments = (plan, epoch, number, count)
-
-    def __iter__(self) -> Iterator[Ticket]:
-        plan, *place = self.arguments
-        return plan.tickets(*place)
-
-    def __len__(self) -> int:
-        return self.arguments[3]
-
-
-def batches(make: MakeBatch[B], plan: Plan, epoch: int, number: int, count: int, workers: int) -> Iterator[Loaded[B]]:
+def batches(
+    make: MakeBatch[B],
+    plan: Plan,
+    epoch: int,
+    number: int,
+    count: int,
+    workers: int,
+    rank: int = 0,
+    world: int = 1,
+) -> Iterator[Loaded[B]]:
     """The next `count` batches from a place in the data on, read ahead by worker processes.
 
-    Raises what went wrong in a worker as the one-line error that it was.
+    Of `world` processes each reads its own, dealt in turn. Raises what went wrong in a worker as the one-line error
+    that it was.
     """
     loader: DataLoader = DataLoader(
         _Packs(make, plan),
-        sampler=_Tickets(plan, epoch, number, count),
+        sampler=islice(plan.tickets(epoch, number, count), rank, None, world),
         batch_size=None,
         num_workers=workers,
         collate_fn=_as_it_is,

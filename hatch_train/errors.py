@@ -15,3 +15,7 @@ class ModelError(HatchError):
 
 class TrainingError(HatchError):
     """A run that cannot start or go on, with the rows or the folder that it is about."""
+
+
+class EvaluationError(HatchError):
+    """A benchmark, a report or a checkpoint that cannot be evaluated, with the file and what to do."""

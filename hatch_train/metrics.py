@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -11,11 +10,12 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.stats import wilcoxon
 from torch import Tensor
 
-from hatch_data.actions import Pair, parse_pairs
-from hatch_data.errors import ActionError
+from hatch_data.actions import Pair, execute, format_pairs
 from hatch_data.patches import Grid, PatchMap
+from hatch_train.rewards import Wanted, agreement, answer_reward, judge, read_actions, read_reply
 
 #: PCK counts a keypoint that is off by at most this share of the target image's longer side.
 PCK = 0.1
@@ -83,54 +83,88 @@ def nearness(source: Grid, target: Grid) -> NDArray[np.float32]:
     return -apart.reshape(source[0] * source[1], target[0] * target[1]).astype(np.float32)
 
 
-@dataclass(frozen=True)
-class Reply:
-    """What an assistant says: the text of its `<action>` block, None where there is none, and its answer."""
-
-    actions: str | None
-    answer: str
+#: The rewards, as `hatch_train.rewards.Rewards` names them -> as a figure.
+REWARDS = {"action": "action agreement", "answer": "answer reward", "format": "format right"}
 
 
-_REPLY = re.compile(r"\s*(?:<action>(.*?)</action>\s*)?<answer>(.*?)</answer>\s*", re.DOTALL)
-
-
-def read_reply(text: str) -> Reply | None:
-    """The parts of a reply in the format `<action>...</action><answer>...</answer>`; None for another format."""
-    match = _REPLY.fullmatch(text)
-    return Reply(match[1], match[2].strip()) if match else None
-
-
-def read_actions(block: str, vocabulary: str) -> list[Pair] | None:
-    """The pairs of an `<action>` block; None where it does not say exactly what the language allows."""
-    try:
-        return parse_pairs(block, vocabulary=vocabulary)
-    except ActionError:
-        return None
-
-
-def reply_figures(texts: Sequence[str], targets: Sequence[str], vocabularies: Sequence[str]) -> dict[str, float]:
-    """Shares of replies in the right format, with exactly the target's actions for every pair, with at least its verbs
-    in their order, and with its answer."""
-    totals: Counter[str] = Counter()
-    with_actions = 0
-    for text, target, vocabulary in zip(texts, targets, vocabularies, strict=True):
-        said, meant = read_reply(text), read_reply(target)
-        assert meant is not None, target
-        with_actions += meant.actions is not None
-        if said is None or (said.actions is None) != (meant.actions is None):
+def reply_figures(texts: Sequence[str], wanted: Sequence[Wanted]) -> dict[str, float]:
+    """Mean of each reward; shares of replies with exactly the wanted actions for every pair, with at least their verbs
+    in their order, and with exactly the answer."""
+    sums: Counter[str] = Counter()
+    rewards = [judge(text, what) for text, what in zip(texts, wanted, strict=True)]
+    for text, what in zip(texts, wanted, strict=True):
+        said = read_reply(text)
+        if said is None or (said.actions is None) == bool(what.pairs):
             continue
-        totals["format"] += 1
-        totals["answer"] += said.answer.casefold() == meant.answer.casefold()
-        if said.actions is not None and meant.actions is not None:
-            pairs, wanted = (read_actions(block, vocabulary) for block in (said.actions, meant.actions))
-            totals["exact"] += pairs == wanted
-            totals["verbs"] += _verbs(pairs) == _verbs(wanted)
-    figures = {"format right": totals["format"] / max(len(texts), 1)}
-    if with_actions:
-        figures["action exact match"] = totals["exact"] / with_actions
-        figures["action verbs match"] = totals["verbs"] / with_actions
-    return figures | {"answer right": totals["answer"] / max(len(texts), 1)}
+        sums["answer"] += said.answer.casefold() == what.answer.casefold()
+        if said.actions is not None:
+            pairs = read_actions(said.actions, what.vocabulary)
+            sums["exact"] += pairs == what.pairs
+            sums["verbs"] += _verbs(pairs) == _verbs(what.pairs)
+    figures = {"format right": _mean([r.format for r in rewards])}
+    if actions := [r.action for r in rewards if r.action is not None]:
+        figures["action agreement"] = _mean(actions)
+        figures["action exact match"] = sums["exact"] / len(actions)
+        figures["action verbs match"] = sums["verbs"] / len(actions)
+    figures["answer right"] = sums["answer"] / max(len(texts), 1)
+    return figures | {"answer reward": _mean([r.answer for r in rewards])}
+
+
+def _mean(values: Sequence[float]) -> float:
+    return float(np.mean(values)) if values else 0.0
 
 
 def _verbs(pairs: list[Pair] | None) -> Any:
     return pairs and [(source, target, [step.verb for step in actions]) for source, target, actions in pairs]
+
+
+def most_frequent(targets: Sequence[str], tasks: Sequence[str]) -> list[str]:
+    """The reply that is right most often for its task, as the same guess for every sample of it: the actions and the
+    answer each the most frequent among `targets` themselves, so no constant guess does better."""
+    best: dict[str, str] = {}
+    for task in set(tasks):
+        replies = [read_reply(target) for target, kind in zip(targets, tasks, strict=True) if kind == task]
+        actions = Counter(reply.actions for reply in replies if reply and reply.actions is not None).most_common(1)
+        answer = Counter(reply.answer for reply in replies if reply).most_common(1)[0][0]
+        block = f"<action>{actions[0][0]}</action>" if actions else ""
+        best[task] = f"{block}<answer>{answer}</answer>"
+    return [best[task] for task in tasks]
+
+
+def central(wanted: Sequence[Wanted], tasks: Sequence[str]) -> list[str]:
+    """The same reply for all samples of a task with as many pairs: for each pair the actions among those wanted that
+    agree best with all of them, and so with the answer. What a model can earn that never looks."""
+    alike: dict[Any, list[Wanted]] = defaultdict(list)
+    keys = [(task, *(pair[:2] for pair in what.pairs)) for task, what in zip(tasks, wanted, strict=True)]
+    for key, what in zip(keys, wanted, strict=True):
+        alike[key].append(what)
+    best = {}
+    for key, group in alike.items():
+        pairs = []
+        for number, (source, target, _) in enumerate(group[0].pairs):
+            said = [what.pairs[number][2] for what in group]
+            motions = [execute(actions) for actions in said]
+            worth = [sum(agreement(one, other) for other in motions) for one in motions]
+            pairs.append((source, target, said[int(np.argmax(worth))]))
+        answers = [what.answer for what in group]
+        earned = {one: sum(answer_reward(one, what.answer, what.options) for what in group) for one in answers}
+        block = f"<action>{format_pairs(pairs)}</action>" if pairs else ""
+        best[key] = f"{block}<answer>{max(earned, key=lambda one: earned[one])}</answer>"
+    return [best[key] for key in keys]
+
+
+def paired(before: dict[str, Any], after: dict[str, Any], name: str) -> dict[str, float] | None:
+    """How a reward changed on the rows that were judged both times: the mean difference, its 95 % bootstrap interval
+    over rows, and p of Wilcoxon's signed-rank test, two-sided. None where no row has it.
+
+    `before` and `after` hold columns: `id` and the rewards, None where a row has none.
+    """
+    first, second = (dict(zip(rows["id"], rows[name], strict=True)) for rows in (before, after))
+    changes = [second[row] - worth for row, worth in first.items() if worth is not None and row in second]
+    if not changes:
+        return None
+    change = np.array(changes)
+    drawn = np.random.default_rng(0).integers(len(change), size=(10_000, len(change)))
+    low, high = np.quantile(change[drawn].mean(1), (0.025, 0.975))
+    p = float(wilcoxon(change).pvalue) if change.any() else 1.0
+    return {"rows": len(change), "difference": float(change.mean()), "low": float(low), "high": float(high), "p": p}

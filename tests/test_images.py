@@ -12,7 +12,7 @@ from PIL import Image, ImageColor
 
 from hatch_data.geometry import Camera
 from hatch_data.images import stored_camera, stored_image
-from hatch_data.questions import Marker
+from hatch_data.markers import Marker
 from hatch_data.recipe import ImageSettings
 from hatch_data.scene import DepthImage, DepthSensor, Frame
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from itertools import groupby
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from hatch_data.preview.choose import Entry, read_group
 from hatch_data.sampling import rotation_between_deg
 from hatch_data.shards import open_shard
+from hatch_data.spread import first_two_poses, mean_overlap
 
 #: Rows after which no further row group is read; the groups that are read are evenly spaced over the folder.
 ENOUGH_ROWS = 4000
@@ -42,9 +42,8 @@ def measure(rows: Sequence[Entry]) -> tuple[list[Distribution], int]:
         for entry in groups[::step]
     ]
     looked_at = sum(len(table) for table in tables)
-    poses = [pair for table in tables for pair in _first_two_poses(table)]
-    first, second = (np.array([pair[k] for pair in poses]).reshape(-1, 4, 4) for k in (0, 1))
-    overlap = np.concatenate([_mean_overlap(table) for table in tables])
+    first, second = (np.concatenate(poses) for poses in zip(*map(first_two_poses, tables), strict=True))
+    overlap = np.concatenate([mean_overlap(table) for table in tables])
     rotation = rotation_between_deg(first, second)
     distance = np.linalg.norm(first[:, :3, 3] - second[:, :3, 3], axis=-1)
     return [
@@ -55,29 +54,6 @@ def measure(rows: Sequence[Entry]) -> tuple[list[Distribution], int]:
 
 
 _MATCH_COLUMNS = [f"matches.list.element.{name}" for name in ("source_patch", "weight", "valid")]
-
-
-def _first_two_poses(table: pa.Table) -> list[tuple[list[float], list[float]]]:
-    poses = table["world_from_camera"].to_pylist()
-    return [(row[0], row[1]) for row in poses if len(row) > 1]
-
-
-def _mean_overlap(table: pa.Table) -> NDArray[np.float64]:
-    """The overlap (`PatchMap.overlap`) of each row that has maps, the mean over its maps, without a loop over rows."""
-    matches = table["matches"].combine_chunks()
-    maps_of_row = np.diff(matches.offsets.to_numpy())
-    fields = {name: matches.values.field(name) for name in ("source_patch", "weight", "valid")}
-    starts = {name: array.offsets.to_numpy().astype(np.int64) for name, array in fields.items()}
-    source, weight, valid = (fields[name].values.to_numpy() for name in ("source_patch", "weight", "valid"))
-    maps = len(starts["valid"]) - 1
-    map_of_entry = np.repeat(np.arange(maps), np.diff(starts["weight"]))
-    map_of_patch = np.repeat(np.arange(maps), np.diff(starts["valid"]))
-    seen = np.bincount(map_of_entry, weight * valid[starts["valid"][map_of_entry] + source], maps)
-    total = np.bincount(map_of_patch, valid, maps)
-    overlap = seen / np.maximum(total, 1e-12)
-    sums = np.bincount(np.repeat(np.arange(len(maps_of_row)), maps_of_row), overlap, len(maps_of_row))
-    mapped = maps_of_row > 0
-    return sums[mapped] / maps_of_row[mapped]
 
 
 def _edges(values: NDArray[np.float64], finest: float) -> NDArray[np.float64]:

@@ -133,14 +133,14 @@ def _reasons(totals: dict[str, dict[str, int]]) -> str:
 
 
 def _scans(scenes: dict[str, dict[str, Any]]) -> str:
-    head = ["scan", "layout", "up", "frames used", "pairs", "rows"]
+    head = ["scan", "layout", "up", "frames used", "groups", "rows"]
     lines = [
         [
             s["scene"],
             s["layout"],
             s["up_source"],
             f"{s['used_frames']} of {s['frames']}",
-            s["pairs"],
+            s["groups"],
             s["failure"] or sum(s["rows"].values()),
         ]
         for s in list(scenes.values())[:_MOST_SCANS]

@@ -1,43 +1,60 @@
 """Question families, one module each.
 
-A family has `ask(views, rng) -> Question | Rejection`: it looks at two views, everything known about how they relate,
-and either asks something whose answer is clear or says why it does not. `FAMILIES` names those that a recipe may weigh.
+A family looks at a group of views and everything known about how they relate, and either asks something whose answer
+is clear or says why it does not:
+
+    VIEWS = (2, 2)                                    the least and the most views it asks about
+    ask(group, rng) -> Question | Rejection
+
+A `Question` holds what is asked and its answer in a word and in a sentence; `hatch_data.asking` puts it as a multiple
+choice, a fill-in or a sentence. Every module of this package is a family that a recipe may weigh by its name.
 """
 
 from __future__ import annotations
 
 import difflib
+import pkgutil
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
-from typing import Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 
-from hatch_data.correspondence import Correspondence
 from hatch_data.errors import SettingsError
-from hatch_data.motion import Motion
+from hatch_data.markers import Marker
 
-FAMILIES = ("patch_match", "camera_motion", "camera_position")
+if TYPE_CHECKING:
+    from hatch_data.group import ViewGroup
+
+FAMILIES = tuple(sorted(module.name for module in pkgutil.iter_modules(__path__) if module.name[0] != "_"))
 LETTERS = "ABCDEFGH"
-
-
-@dataclass(frozen=True)
-class Marker:
-    """A box drawn on an image, in shares of its width and height: (left, top, right, bottom), with a label or ""."""
-
-    box: tuple[float, float, float, float]
-    label: str
-    color: str
+#: How a question is put.
+Form = Literal["choice", "fill", "sentence"]
 
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked and answered. `markers[k]` are drawn on image k; `options` are empty unless `form` is "choice"."""
+    """What is asked, before it is put in a form.
 
-    form: str
+    `answer` is short ("front-left", "1.2 m"), `sentence` says the same in a whole sentence, `instruction` says what a
+    short answer looks like. `markers[k]` are drawn on view k.
+
+    `options` are the alternatives where they belong to the question (marked boxes, images), in the order in which they
+    are listed; the family sees to it that each is as often right as any other. Without them, the `choices - 1` wrong
+    options of a multiple choice are what is true elsewhere in the scene, of questions with the same `key`. `place`
+    says where the answer lies, one unit being a clear difference (metres over a margin, say), so that options differ
+    clearly; it is empty where answers are the same or not, such as directions.
+    """
+
     text: str
     answer: str
-    options: list[str] = field(default_factory=list)
+    sentence: str
+    instruction: str = ""
+    options: tuple[str, ...] = ()
+    choices: int = 4
+    key: str = ""
+    place: tuple[float, ...] = ()
     markers: dict[int, list[Marker]] = field(default_factory=dict)
 
 
@@ -48,20 +65,12 @@ class Rejection:
     reason: str
 
 
-@dataclass(frozen=True)
-class ViewPair:
-    """Two views and how they relate: what a family asks about."""
-
-    first_to_second: Correspondence
-    second_to_first: Correspondence
-    motion: Motion
-    actions: str
-
-
 class Family(Protocol):
     """A module of this package."""
 
-    def ask(self, views: ViewPair, rng: np.random.Generator) -> Question | Rejection: ...
+    VIEWS: tuple[int, int]
+
+    def ask(self, group: ViewGroup, rng: np.random.Generator) -> Question | Rejection: ...
 
 
 def family(name: str) -> Family:
@@ -73,17 +82,6 @@ def family(name: str) -> Family:
     return import_module(f"hatch_data.questions.{name}")
 
 
-def choose(phrasings: tuple[str, ...], rng: np.random.Generator) -> str:
+def choose(phrasings: Sequence[str], rng: np.random.Generator) -> str:
     """One of several ways to say the same."""
     return phrasings[int(rng.integers(len(phrasings)))]
-
-
-def choice(text: str, truth: str, others: list[str], rng: np.random.Generator) -> Question:
-    """A multiple-choice question whose answer is a letter, each letter as likely as any other."""
-    place = int(rng.integers(len(others) + 1))
-    options = [*others[:place], truth, *others[place:]]
-    lines = [f"{letter}. {option}" for letter, option in zip(LETTERS, options, strict=False)]
-    return Question("choice", "\n".join([text, *lines, _LETTER_ONLY]), LETTERS[place], options)
-
-
-_LETTER_ONLY = "Answer with the letter of the right option."

@@ -6,8 +6,10 @@ from math import atan2, degrees, hypot
 
 import numpy as np
 
-from hatch_data.questions import Question, Rejection, ViewPair, choice, choose
+from hatch_data.group import ViewGroup
+from hatch_data.questions import Question, Rejection, choose
 
+VIEWS = (2, 2)
 #: Directions around the camera of view 1, every 45 degrees to the left.
 DIRECTIONS = ("front", "front-left", "left", "back-left", "back", "back-right", "right", "front-right")
 LEAST_DISTANCE_M = 0.3
@@ -20,14 +22,15 @@ PHRASINGS = (
     "You took image 1 and have not turned. Where is the place from which image 2 was taken?",
     "Relative to the viewpoint and heading of image 1, where was the camera for image 2?",
 )
+INSTRUCTION = f"Answer with one of: {', '.join(DIRECTIONS)}."
 
 
-def ask(views: ViewPair, rng: np.random.Generator) -> Question | Rejection:
-    """Multiple choice among four of eight directions.
+def ask(group: ViewGroup, rng: np.random.Generator) -> Question | Rejection:
+    """One of eight directions.
 
     Rejected: `too_near` (under 0.3 m), `mostly_vertical`, `on_a_border` (within 7.5 degrees of the next direction).
     """
-    motion = views.motion
+    motion = group.motion(0, 1)
     distance = hypot(motion.forward_m, motion.left_m)
     if distance < LEAST_DISTANCE_M:
         return Rejection("too_near")
@@ -38,5 +41,5 @@ def ask(views: ViewPair, rng: np.random.Generator) -> Question | Rejection:
     if abs(bearing - 45 * nearest) > 22.5 - MARGIN_DEG:
         return Rejection("on_a_border")
     truth = DIRECTIONS[nearest % 8]
-    others = [str(d) for d in rng.permutation([d for d in DIRECTIONS if d != truth])[:3]]
-    return choice(choose(PHRASINGS, rng), truth, others, rng)
+    sentence = f"As image 1 looks, the camera of image 2 stands to the {truth}."
+    return Question(choose(PHRASINGS, rng), truth, sentence, INSTRUCTION)

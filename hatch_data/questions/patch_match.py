@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
+from hatch_data.group import ViewGroup
 from hatch_data.patches import Grid, PatchMap, Visibility
-from hatch_data.questions import LETTERS, Marker, Question, Rejection, ViewPair, choice, choose
+from hatch_data.questions import LETTERS, Marker, Question, Rejection, choose
 from hatch_data.tracks import patch_distance, strongest_target
 
+VIEWS = (2, 2)
 LEAST_WEIGHT = 0.5
 #: Candidates lie at least this many patches apart, so that only one of them can be right.
 LEAST_DISTANCE_PATCHES = 3
@@ -21,33 +21,32 @@ PHRASINGS = (
     "Which of the boxes in image 2 shows what the box in image 1 shows?",
     "Find the spot marked in image 1 again in image 2. Which box is it?",
 )
+INSTRUCTION = "Answer with the box, such as 'box A'."
 
 
-def ask(views: ViewPair, rng: np.random.Generator) -> Question | Rejection:
-    """Multiple choice among four boxes in image 2.
+def ask(group: ViewGroup, rng: np.random.Generator) -> Question | Rejection:
+    """One of four boxes in image 2.
 
     Rejected: `no_clear_match` (no patch lands with half its area in one patch and returns from there),
     `no_room_for_candidates`.
     """
-    there, back = views.first_to_second.map, views.second_to_first.map
+    there, back = group.correspondence(0, 1).map, group.correspondence(1, 0).map
     clear = _clear_matches(there, back)
     if len(clear) == 0:
         return Rejection("no_clear_match")
-    source, truth = clear[int(rng.integers(len(clear)))]
-    others = _distractors(int(truth), back, rng)
-    if len(others) < CANDIDATES - 1:
+    source, truth = (int(patch) for patch in clear[int(rng.integers(len(clear)))])
+    candidates = _candidates(truth, back, rng)
+    if len(candidates) < CANDIDATES:
         return Rejection("no_room_for_candidates")
-    labels = [f"box {letter}" for letter in LETTERS[:CANDIDATES]]
-    question = choice(choose(PHRASINGS, rng), str(truth), [str(other) for other in others], rng)
+    candidates = [candidates[k] for k in rng.permutation(CANDIDATES)]
+    labels = tuple(f"box {letter}" for letter in LETTERS[:CANDIDATES])
+    answer = labels[candidates.index(truth)]
     boxes = [
-        Marker(_box(int(patch), there.target_grid), LETTERS[k], CANDIDATE_COLORS[k])
-        for k, patch in enumerate(question.options)
+        Marker(_box(patch, there.target_grid), LETTERS[k], CANDIDATE_COLORS[k]) for k, patch in enumerate(candidates)
     ]
-    text = question.text
-    for letter, option, label in zip(LETTERS, question.options, labels, strict=False):
-        text = text.replace(f"{letter}. {option}", f"{letter}. {label}")
-    marker = Marker(_box(int(source), there.source_grid), "", SOURCE_COLOR)
-    return replace(question, text=text, options=labels, markers={0: [marker], 1: boxes})
+    marker = Marker(_box(source, there.source_grid), "", SOURCE_COLOR)
+    sentence = f"The place marked in image 1 is in {answer} of image 2."
+    return Question(choose(PHRASINGS, rng), answer, sentence, INSTRUCTION, labels, markers={0: [marker], 1: boxes})
 
 
 def _clear_matches(there: PatchMap, back: PatchMap) -> np.ndarray:
@@ -60,8 +59,8 @@ def _clear_matches(there: PatchMap, back: PatchMap) -> np.ndarray:
     return np.stack([source, target], axis=-1)[returns & (best_back[target] >= 0)]
 
 
-def _distractors(truth: int, back: PatchMap, rng: np.random.Generator) -> list[int]:
-    """Patches of image 2 with surface in them, apart from the truth and from each other."""
+def _candidates(truth: int, back: PatchMap, rng: np.random.Generator) -> list[int]:
+    """The truth and patches of image 2 with surface in them, apart from it and from each other."""
     surface = np.flatnonzero((back.valid >= LEAST_WEIGHT) & (back.visibility != Visibility.NO_DEPTH))
     chosen = [truth]
     for patch in rng.permutation(surface):
@@ -69,7 +68,7 @@ def _distractors(truth: int, back: PatchMap, rng: np.random.Generator) -> list[i
             chosen.append(int(patch))
             if len(chosen) == CANDIDATES:
                 break
-    return chosen[1:]
+    return chosen
 
 
 def _box(patch: int, grid: Grid) -> tuple[float, float, float, float]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
-from torch import Tensor
+from torch import Tensor, nn
 
 from hatch_train.data import Item, Loaded, Shards
 from hatch_train.images import ImageReader
@@ -25,6 +25,9 @@ class Batch:
     counts: dict[str, int]
     tokens: int
 
+
+#: Attribute of the model that holds the heads of all stages, by name.
+HEADS = "alignment_heads"
 
 B = TypeVar("B", bound=Batch)
 S = TypeVar("S", bound=StageSettings)
@@ -49,6 +52,16 @@ class Stage(ABC, Generic[S, B]):
     def trains(self, part: str) -> bool:
         """Whether a part of the model, as `hatch_train.model.part_of` names it, is trained."""
 
+    @classmethod
+    def heads(cls, settings: S, vision: Any) -> nn.ModuleDict:
+        """What is learnt beside the model and dropped after training, given the config of the vision tower."""
+        return nn.ModuleDict()
+
+    def heads_of(self, model: VisionLanguageModel) -> Any:
+        """The stage's heads, as `hatch_train.stages.attach_heads` put them beside the model; None without any."""
+        heads = getattr(model.model, HEADS, {})
+        return heads[self.name] if self.name in heads else None
+
     @property
     @abstractmethod
     def caps(self) -> Caps:
@@ -70,6 +83,16 @@ class Stage(ABC, Generic[S, B]):
     @abstractmethod
     def batch(self, shards: Shards, items: list[Item], epoch: int) -> B:
         """Read and preprocess the items of a pack. Runs in a worker."""
+
+    @property
+    def updates(self) -> int:
+        """Optimiser's steps on what `prepare` gives, within one step of training."""
+        return 1
+
+    def prepare(self, model: VisionLanguageModel, batch: B, step: int) -> list[Any]:
+        """What a step is taken on: the batch itself, or batches made from it by the model as it now is. As many on
+        every rank."""
+        return [batch]
 
     @abstractmethod
     def losses(self, model: VisionLanguageModel, batch: B) -> dict[str, Tensor]:

@@ -7,16 +7,16 @@ for a token id decides where the reply begins.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field
-from torch import Tensor
+from pydantic import Field, model_validator
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hatch_data.actions import format_pairs, parse_json
@@ -25,7 +25,19 @@ from hatch_train import metrics
 from hatch_train.data import Item, Loaded, Shards
 from hatch_train.model import VisionLanguageModel
 from hatch_train.packing import Caps, Pack, Sample, pack, supervised_logits
-from hatch_train.recipe import Positive, StageSettings
+from hatch_train.recipe import Positive, Share, StageSettings
+from hatch_train.rewards import Wanted, judge
+from hatch_train.stages.alignment import (
+    MATCH_COLUMNS,
+    AlignmentTerm,
+    Heads,
+    View,
+    alignment_counts,
+    alignment_sums,
+    levels,
+    unit,
+    views,
+)
 from hatch_train.stages.base import Batch, Stage
 
 IMAGE_MARK = "<image>"
@@ -35,48 +47,66 @@ REPLIES_AT_ONCE = 32
 
 
 class SupervisedSettings(StageSettings):
-    """A pack holds at most `tokens` tokens and `patches` vision patches. `instruction` follows the question where the
-    reply starts with actions. `replies` held-out samples are answered by greedy generation."""
+    """A pack holds at most `tokens` tokens and `patches` vision patches. `share` of the rows, drawn by the seed, are
+    trained on. `instruction` follows the question where the reply starts with actions. `alignment`, a group of the
+    settings of a patch_alignment's loss, adds it for all pairs of a row's images, `alignment_weight` times. `replies`
+    held-out samples are answered by greedy generation."""
 
     kind: Literal["supervised"] = "supervised"
     tokens: Positive = 8192
     patches: Positive = 32768
+    share: Annotated[Share, Field(gt=0)] = 1.0
     with_actions: bool = True
     instruction: str = (
         "First write the actions that lead from each view to each later one in <action></action>, "
         "then the answer in <answer></answer>."
     )
     train_vision: bool = False
+    alignment: AlignmentTerm | None = None
+    alignment_weight: Annotated[float, Field(gt=0)] = 0.5
     replies: Annotated[int, Field(ge=0)] = 64
     max_new_tokens: Positive = 512
 
+    @model_validator(mode="after")
+    def _alignment_reaches_the_tower(self) -> Self:
+        if self.alignment is not None and not self.train_vision:
+            raise ValueError("alignment trains the vision tower, so train_vision must be true")
+        return self
+
 
 class Chat(NamedTuple):
-    """The text of a sample, with one image token an image, and the vocabulary of its actions."""
+    """The text of a sample, with one image token an image; its target as text and in parts."""
 
     prompt: str
     reply: str
     target: str
-    vocabulary: str
+    wanted: Wanted
 
 
 @dataclass(frozen=True)
 class Chats(Batch):
-    """A pack of chats; what each should reply, in which vocabulary of actions, and its task."""
+    """A pack of chats; what each should reply, as text and in parts, and its task. `views` are those of the pairs of
+    images, by their places in the pack, that are aligned."""
 
     pack: Pack
     targets: list[str]
-    vocabularies: list[str]
+    wanted: list[Wanted]
     tasks: list[str]
+    views: dict[tuple[int, int], dict[str, View]]
 
 
 class Supervised(Stage[SupervisedSettings, Chats]):
     Settings = SupervisedSettings
-    small = ("image_sizes", "task", "answer", "actions", "messages")
+    small = ("image_sizes", "task", "answer", "options", "actions", "messages")
 
     def trains(self, part: str) -> bool:
         language = "adapter" if self.recipe.model.lora else "language"
-        return part == language or (self.settings.train_vision and part in ("vision", "deepstack"))
+        return part == language or (self.settings.train_vision and part in ("vision", "deepstack", "head"))
+
+    @classmethod
+    def heads(cls, settings: SupervisedSettings, vision: Any) -> nn.ModuleDict:
+        term = settings.alignment
+        return Heads(term, vision.out_hidden_size) if term is not None else nn.ModuleDict()
 
     @property
     def caps(self) -> Caps:
@@ -84,25 +114,36 @@ class Supervised(Stage[SupervisedSettings, Chats]):
 
     @property
     def weights(self) -> dict[str, float]:
-        return {"text": 1.0}
+        term, weight = self.settings.alignment, self.settings.alignment_weight
+        aligned = {level: weight * own for level, own in term.weights.items()} if term else {}
+        return {"text": 1.0, **aligned}
 
     def items(self, shards: Shards) -> list[Item]:
-        chats = [self.chat(row) for row in shards.rows]
+        drawn = np.arange(len(shards.rows))
+        if self.settings.share < 1 and shards.split == "train":
+            count = max(1, round(self.settings.share * len(drawn)))
+            drawn = np.sort(np.random.default_rng(self.recipe.seed).permutation(drawn)[:count])
+        rows = [shards.rows[index] for index in drawn.tolist()]
+        chats = [self.chat(row) for row in rows]
         texts = [text for chat in chats for text in (chat.prompt, chat.reply)]
         encoded = self.processor.tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else []
         items = []
-        for index, row in enumerate(shards.rows):
-            text = len(encoded[2 * index]) + len(encoded[2 * index + 1])
+        for number, (index, row) in enumerate(zip(drawn.tolist(), rows, strict=True)):
+            text = len(encoded[2 * number]) + self.reply_tokens(encoded[2 * number + 1])
             tokens = [self.images.tokens(size) for size in row["image_sizes"]]
             items.append(Item(index, text - len(tokens) + sum(tokens), sum(tokens) * self.processor.merge**2))
         return items
+
+    def reply_tokens(self, reply: list[int]) -> int:
+        """Room that a reply takes, whose target is encoded so."""
+        return len(reply)
 
     def chat(self, row: dict[str, Any]) -> Chat:
         """Prompt and reply of a row. Raises `ShardError` for a row with nothing to learn from."""
         if not row["answer"].strip():
             raise ShardError(f"row {row['id']}: its answer is empty: no token to supervise; rebuild its shards")
         *asked, _ = row["messages"]
-        target, vocabulary = self.target(row)
+        target, wanted = self.target(row)
         turns = [{"role": turn["role"], "content": _parts(turn["content"])} for turn in asked]
         if target.startswith("<action>"):
             turns[-1]["content"].append({"type": "text", "text": f"\n{self.settings.instruction}"})
@@ -111,33 +152,44 @@ class Supervised(Stage[SupervisedSettings, Chats]):
         whole = template([*turns, {"role": "assistant", "content": target}], tokenize=False)
         if not whole.startswith(prompt):
             raise ShardError(f"row {row['id']}: the chat template does not put the reply behind the prompt")
-        return Chat(prompt, whole.removeprefix(prompt).rstrip("\n"), target, vocabulary)
+        return Chat(prompt, whole.removeprefix(prompt).rstrip("\n"), target, wanted)
 
-    def target(self, row: dict[str, Any]) -> tuple[str, str]:
-        """What the assistant should say, and the vocabulary of its actions."""
+    def target(self, row: dict[str, Any]) -> tuple[str, Wanted]:
+        """What the assistant should say, as text and in parts."""
         answer = f"<answer>{row['answer']}</answer>"
         if not (self.settings.with_actions and row["actions"]):
-            return answer, "full"
+            return answer, Wanted([], row["answer"], row["options"] or [])
         labels = sorted(row["actions"], key=lambda label: (label["source"], label["target"]))
         vocabulary = labels[0]["vocabulary"]
         try:
             pairs = [(a["source"], a["target"], parse_json(a["json"], a["vocabulary"])) for a in labels]
         except ActionError as error:
             raise ShardError(f"row {row['id']}: {error}; rebuild its shards") from None
-        return f"<action>{format_pairs(pairs)}</action>{answer}", vocabulary
+        wanted = Wanted(pairs, row["answer"], row["options"] or [], vocabulary)
+        return f"<action>{format_pairs(pairs)}</action>{answer}", wanted
 
     def batch(self, shards: Shards, items: list[Item], epoch: int) -> Chats:
-        samples, targets, vocabularies, tasks = [], [], [], []
+        term = self.settings.alignment
+        samples: list[Sample] = []
+        chats, tasks = [], []
+        aligned: dict[tuple[int, int], dict[str, View]] = {}
+        images = 0
         for item in items:
-            row = shards.read(item.row, ("id", "images", *self.small))
-            chat = self.chat(row)
-            samples.append(self._sample(row, chat, self.generator(item, epoch)))
-            targets.append(chat.target)
-            vocabularies.append(chat.vocabulary)
+            row = shards.read(item.row, ("id", "images", *self.small, *(MATCH_COLUMNS if term else ())))
+            chat, rng = self.chat(row), self.generator(item, epoch)
+            samples.append(self._sample(row, chat, rng))
+            chats.append(chat)
             tasks.append(row["task"])
+            if term is not None:
+                for i, j in image_pairs(row):
+                    aligned[images + i, images + j] = views(row, (i, j), self.images, term, rng)
+            images += len(row["image_sizes"])
         packed = pack(samples, self.processor.token_id(IMAGE_TOKEN))
         counts = {"text": int(packed.supervised.sum())}
-        return Chats([s.id for s in samples], counts, packed.ids.numel(), packed, targets, vocabularies, tasks)
+        if term is not None:
+            counts |= alignment_counts(list(aligned.values()), term)
+        targets, wanted = [chat.target for chat in chats], [chat.wanted for chat in chats]
+        return Chats([s.id for s in samples], counts, packed.ids.numel(), packed, targets, wanted, tasks, aligned)
 
     def _sample(self, row: dict[str, Any], chat: Chat, rng: np.random.Generator) -> Sample:
         sizes = [tuple(size) for size in row["image_sizes"]]
@@ -156,37 +208,42 @@ class Supervised(Stage[SupervisedSettings, Chats]):
         return np.array(self.processor.tokenizer(text, add_special_tokens=False)["input_ids"], np.int64)
 
     def losses(self, model: VisionLanguageModel, batch: Chats) -> dict[str, Tensor]:
-        logits, targets = supervised_logits(model, batch.pack)
-        return {"text": F.cross_entropy(logits.float(), targets, reduction="sum")}
+        seen: list[Tensor] = []
+        # Taken on its way into the language model, so that the tower runs once.
+        hook = model.model.model.visual.register_forward_hook(lambda _tower, _given, out: seen.append(out.pooler_output))
+        try:
+            logits, targets = supervised_logits(model, batch.pack)
+        finally:
+            hook.remove()
+        sums = {"text": F.cross_entropy(logits.float(), targets, reduction="sum")}
+        term = self.settings.alignment
+        return sums if term is None else sums | self._alignment(term, model, batch, seen[0].float())
+
+    def _alignment(
+        self, term: AlignmentTerm, model: VisionLanguageModel, batch: Chats, features: Tensor
+    ) -> dict[str, Tensor]:
+        merge, heads = self.processor.merge, self.heads_of(model)
+        tokens: Sequence[Tensor] = features.split((batch.pack.grids.prod(dim=1) // merge**2).tolist())
+        projected = heads.project(tokens) if heads is not None else tokens
+        images = levels(projected, (batch.pack.grids[:, 1:] // merge).tolist(), term.regions, unit)
+        pairs = [(images[i], images[j]) for i, j in batch.views]
+        return alignment_sums(pairs, list(batch.views.values()), term, heads)
 
     @torch.no_grad()
     def evaluate(self, model: VisionLanguageModel, held_out: Iterator[Loaded[Chats]]) -> dict[str, Any]:
-        loss, tokens, samples = 0.0, 0, 0
-        said: list[str] = []
-        waiting: list[Prompt] = []
-        targets: list[tuple[str, str, str]] = []
+        sums: dict[str, float] = defaultdict(float)
+        counts: Counter[str] = Counter()
+        samples, answers = 0, Answers(self, model)
         for loaded in held_out:
-            batch = loaded.batch
-            loss += float(self.losses(model, batch)["text"])
-            tokens += batch.counts["text"]
-            samples += len(batch.ids)
-            room = self.settings.replies - len(targets)
-            waiting += prompts(batch.pack)[:room]
-            targets += list(zip(batch.targets, batch.vocabularies, batch.tasks, strict=True))[:room]
-            while len(waiting) >= REPLIES_AT_ONCE:
-                said += self.replies(model, waiting[:REPLIES_AT_ONCE])
-                del waiting[:REPLIES_AT_ONCE]
-        if waiting:
-            said += self.replies(model, waiting)
+            for name, value in self.losses(model, loaded.batch).items():
+                sums[name] += float(value)
+            counts.update(loaded.batch.counts)
+            samples += len(loaded.batch.ids)
+            answers.ask(loaded.batch)
         if not samples:
             return {}
-        figures: dict[str, Any] = {"samples": samples, "loss": loss / tokens}
-        if said:
-            wanted, vocabularies, tasks = map(list, zip(*targets, strict=True))
-            figures |= {"replies": len(said), **metrics.reply_figures(said, wanted, vocabularies)}
-            constant = best_constant(wanted, tasks)
-            figures["baselines"] = {"best constant": metrics.reply_figures(constant, wanted, vocabularies)}
-        return figures
+        means = {name: total / max(counts[name], 1) for name, total in sums.items()}
+        return {"samples": samples, "loss": means.pop("text"), **means, **answers.figures()}
 
     def replies(self, model: VisionLanguageModel, asked: list[Prompt]) -> list[str]:
         """What the model says to each prompt, greedily."""
@@ -206,6 +263,43 @@ class Supervised(Stage[SupervisedSettings, Chats]):
             min(self.settings.max_new_tokens, max(prompt.reply for prompt in asked) + 16),
         )
         return tokenizer.batch_decode(said[:, length:], skip_special_tokens=True)
+
+
+class Answers:
+    """The model's replies to the first held-out samples that it is asked, and what they are worth."""
+
+    def __init__(self, stage: Supervised, model: VisionLanguageModel):
+        self.stage, self.model = stage, model
+        self.said: list[str] = []
+        self.asked: list[tuple[str, str, Wanted, str]] = []
+        self._waiting: list[Prompt] = []
+
+    def ask(self, batch: Chats) -> None:
+        room = self.stage.settings.replies - len(self.asked)
+        self._waiting += prompts(batch.pack)[:room]
+        self.asked += list(zip(batch.ids, batch.targets, batch.wanted, batch.tasks, strict=True))[:room]
+        while len(self._waiting) >= REPLIES_AT_ONCE:
+            self._answer()
+
+    def _answer(self) -> None:
+        self.said += self.stage.replies(self.model, self._waiting[:REPLIES_AT_ONCE])
+        del self._waiting[:REPLIES_AT_ONCE]
+
+    def figures(self) -> dict[str, Any]:
+        """Shares and mean rewards, those of each row, and the same of replies that never look."""
+        if self._waiting:
+            self._answer()
+        if not self.asked:
+            return {}
+        ids, targets, wanted, tasks = map(list, zip(*self.asked, strict=True))
+        rewards = [judge(text, what) for text, what in zip(self.said, wanted, strict=True)]
+        baselines = {"most frequent": metrics.most_frequent(targets, tasks), "central": metrics.central(wanted, tasks)}
+        return {
+            "replies": len(self.said),
+            **metrics.reply_figures(self.said, wanted),
+            "rows": {"id": ids} | {name: [getattr(r, name) for r in rewards] for name in metrics.REWARDS},
+            "baselines": {name: metrics.reply_figures(replies, wanted) for name, replies in baselines.items()},
+        }
 
 
 class Prompt(NamedTuple):
@@ -235,14 +329,7 @@ def _parts(content: str) -> list[dict[str, str]]:
     return parts
 
 
-def best_constant(targets: list[str], tasks: list[str]) -> list[str]:
-    """The reply that is right most often for its task, as the same guess for every sample of it: the actions and the
-    answer each the most frequent among `targets` themselves, so no constant guess does better."""
-    best: dict[str, str] = {}
-    for task in set(tasks):
-        replies = [metrics.read_reply(target) for target, kind in zip(targets, tasks, strict=True) if kind == task]
-        actions = Counter(reply.actions for reply in replies if reply and reply.actions is not None).most_common(1)
-        answer = Counter(reply.answer for reply in replies if reply).most_common(1)[0][0]
-        block = f"<action>{actions[0][0]}</action>" if actions else ""
-        best[task] = f"{block}<answer>{answer}</answer>"
-    return [best[task] for task in tasks]
+def image_pairs(row: dict[str, Any]) -> list[tuple[int, int]]:
+    """The pairs of a row's images that have a map both ways, the smaller number first."""
+    ways = {(match["source"], match["target"]) for match in row["matches"]}
+    return sorted((i, j) for i, j in ways if i < j and (j, i) in ways)

@@ -1,0 +1,144 @@
+"""Figures with intervals, as numbers, as a table of 80 columns and as a picture."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import math
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import NormalDist, median_low
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from hatch_train.evaluation.answers import number
+from hatch_train.evaluation.samples import Benchmark, Sample, mean
+
+CONFIDENCE = 0.95
+
+
+def wilson(share: float, count: int) -> tuple[float, float]:
+    """Wilson's interval of a share, 95 %. For means of scores in [0, 1], whose variance is smaller, it is too wide
+    rather than too narrow."""
+    if count == 0:
+        return 0.0, 1.0
+    z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
+    centre = (share + z * z / (2 * count)) / (1 + z * z / count)
+    half = z / (1 + z * z / count) * math.sqrt(max(share * (1 - share), 0) / count + z * z / (4 * count * count))
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def category_figures(bench: Benchmark, scored: Sequence[tuple[Sample, dict[str, Any]]]) -> dict[str, Any]:
+    """Count, both scores with their intervals, and what the best constant reply would score."""
+    figures: dict[str, Any] = {"count": len(scored), "measure": scored[0][0].measure}
+    for kind in ("native", "repaired"):
+        value = mean(one[kind] for _, one in scored)
+        low, high = wilson(value, len(scored))
+        figures[kind] = {"mean": value, "low": low, "high": high}
+    samples = [sample for sample, _ in scored]
+    constant = _constant(samples)
+    figures["constant"] = mean(bench.repaired(sample, constant) for sample in samples)
+    return figures
+
+
+def _constant(samples: Sequence[Sample]) -> str:
+    """The answer given most often, of numbers their median: a guess that needs no images."""
+    if samples[0].measure == "MRA" and all(number(s.answer) is not None and ":" not in s.answer for s in samples):
+        return str(median_low([number(s.answer) or 0.0 for s in samples]))
+    return Counter(sample.answer for sample in samples).most_common(1)[0][0]
+
+
+def sample_set(samples: Sequence[Sample]) -> str:
+    """A name for the questions: the same for the same ids, prompts and answers."""
+    told = sorted(f"{sample.key} {sample.answer}" for sample in samples)
+    return hashlib.sha256("\n".join(told).encode()).hexdigest()[:16]
+
+
+def text(report: dict[str, Any]) -> str:
+    """The report for a terminal of 80 columns."""
+    table = _table(
+        ("", "n", "native", "repaired", "95 % interval", "constant"),
+        [
+            (name, str(f["count"]), _share(f["native"]["mean"]), *_with_interval(f["repaired"]), _share(f["constant"]))
+            for name, f in report["categories"].items()
+        ],
+    )
+    native, repaired = report["averages"]["native"], report["averages"]["repaired"]
+    for number_of, name in enumerate(native):
+        table.add_section() if number_of == 0 else None
+        table.add_row(name, "", _share(native[name]), _share(repaired[name]), "", "")
+    notes = [
+        f"{report['title']}: {report['checkpoint']}, prompt {report['prompt']}, {report['samples']} samples",
+        f"{report['empty']} empty replies, {report['cut_off']} cut off at {report['max_new_tokens']} new tokens, "
+        f"{report['without_answer_tag']} without <answer>",
+    ]
+    found = [notes[0], _printed(table), notes[1]]
+    for title, probe in report.get("probes", {}).items():
+        names = list(dict.fromkeys(key for figures in probe.values() for key in figures if key != "count"))
+        rows = [(b, str(f["count"]), *(_figure(n, f.get(n)) for n in names)) for b, f in probe.items()]
+        found += ["", title, _printed(_table(("", "n", *names), rows))]
+    return "\n".join(found)
+
+
+def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold", expand=False)
+    for column in columns:
+        table.add_column(column, justify="left" if not column else "right", overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def _printed(table: Table) -> str:
+    console = Console(width=80, file=io.StringIO(), highlight=False)
+    console.print(table)
+    return "\n".join(line.rstrip() for line in console.file.getvalue().rstrip("\n").split("\n"))
+
+
+def _share(value: float) -> str:
+    return f"{100 * value:.1f}"
+
+
+def _with_interval(figures: dict[str, float]) -> tuple[str, str]:
+    return _share(figures["mean"]), f"{_share(figures['low'])} - {_share(figures['high'])}"
+
+
+def _figure(name: str, value: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.2f}" if name.endswith((" m", " deg")) else _share(value)
+
+
+def picture(report: dict[str, Any], path: Path) -> None:
+    """Bars of the repaired score with their intervals, the native score and the best constant reply as marks."""
+    from matplotlib.figure import Figure
+
+    categories = report["categories"]
+    names = list(categories)
+    figure = Figure(figsize=(8, 1.6 + 0.34 * len(names)), layout="constrained")
+    axes = figure.subplots()
+    rows = range(len(names))
+    values = [100 * categories[n]["repaired"]["mean"] for n in names]
+    errors = [
+        [100 * abs(categories[n]["repaired"][side] - categories[n]["repaired"]["mean"]) for n in names]
+        for side in ("low", "high")
+    ]
+    axes.barh(rows, values, xerr=errors, height=0.62, color="#4a7fb5", ecolor="#333333", capsize=2.5, label="repaired")
+    axes.scatter([100 * categories[n]["native"]["mean"] for n in names], rows, marker="o", s=22, zorder=3,
+                 facecolors="white", edgecolors="#c2410c", label="native")
+    axes.scatter([100 * categories[n]["constant"] for n in names], rows, marker="|", s=120, zorder=3,
+                 color="#111111", label="best constant")
+    axes.set_yticks(rows, [f"{n}  ({categories[n]['count']})" for n in names])
+    axes.invert_yaxis()
+    axes.set(xlim=(0, 100), xlabel="score in percent, 95 % Wilson interval")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.xaxis.grid(True, color="#dddddd")
+    axes.set_axisbelow(True)
+    average = 100 * report["averages"]["repaired"]["average"]
+    name = Path(report["checkpoint"]).name
+    figure.suptitle(f"{report['title']}, {name}, prompt {report['prompt']}: {average:.1f}", fontsize=11)
+    figure.legend(loc="outside lower right", ncols=3, frameon=False, fontsize=9)
+    figure.savefig(path, dpi=110)

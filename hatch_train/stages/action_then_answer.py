@@ -1,0 +1,1 @@
+from hatch_train.stages.supervised import Supervised as ActionThenAnswer
