@@ -189,16 +189,17 @@ def bound(motion: Motion, language: ActionLanguage) -> Deviation:
     return Deviation(move, drift + move, move, turn, turn, inf)
 
 
-def chain_bound(i_to_j: Motion, j_to_k: Motion, language: ActionLanguage) -> Deviation:
-    """How far the actions of i to j and then of j to k may end from k.
+def chain_bound(motions: Sequence[Motion], language: ActionLanguage) -> Deviation:
+    """How far the actions of several motions, done one after the other, may end from where the motions do.
 
-    The bounds of the parts add, and the heading error of the first swings the length of the second. Where the
+    The bounds of the parts add, and the heading error of all parts before it swings the length of each. Where the
     parts point is not known, so `along` and `across` both hold the radius within which the end lies.
     """
-    first, second = bound(i_to_j, language), bound(j_to_k, language)
-    swing = radians(first.yaw_deg) * hypot(j_to_k.forward_m, j_to_k.left_m)
-    radius = first.horizontal_m + second.horizontal_m + swing
-    up, yaw, pitch, roll = (a + b for a, b in zip(astuple(first)[2:], astuple(second)[2:], strict=True))
+    radius = up = yaw = pitch = roll = 0.0
+    for motion in motions:
+        part = bound(motion, language)
+        radius += part.horizontal_m + radians(yaw) * hypot(motion.forward_m, motion.left_m)
+        up, yaw, pitch, roll = up + part.up_m, yaw + part.yaw_deg, pitch + part.pitch_deg, roll + part.roll_deg
     return Deviation(radius, radius, up, yaw, pitch, roll)
 
 
@@ -233,12 +234,12 @@ def within_bound(motion: Motion, executed: Motion, language: ActionLanguage) -> 
 
 def to_text(actions: Sequence[ActionStep]) -> str:
     """`move_forward 1.2m, turn_left 30deg`; no action is `stay`."""
-    return ", ".join(f"{verb} {_number(value)}{UNITS[verb]}" for verb, value in actions) or "stay"
+    return ", ".join(f"{verb} {decimal(value)}{UNITS[verb]}" for verb, value in actions) or "stay"
 
 
 def to_json(actions: Sequence[ActionStep]) -> str:
     """`[{"move_forward_m": 1.2}, {"turn_left_deg": 30}]`; no action is `[]`."""
-    return "[" + ", ".join(f'{{"{verb}_{UNITS[verb]}": {_number(value)}}}' for verb, value in actions) + "]"
+    return "[" + ", ".join(f'{{"{verb}_{UNITS[verb]}": {decimal(value)}}}' for verb, value in actions) + "]"
 
 
 def format_pairs(pairs: Iterable[Pair]) -> str:
@@ -247,7 +248,7 @@ def format_pairs(pairs: Iterable[Pair]) -> str:
     return "[" + ", ".join(items) + "]"
 
 
-def _number(value: float) -> str:
+def decimal(value: float) -> str:
     """The shortest decimal that reads back as the same float."""
     return np.format_float_positional(value, trim="-")
 
@@ -267,7 +268,7 @@ def parse_text(text: str, vocabulary: str = "full") -> Actions:
         match = _PART.fullmatch(part.strip())
         if match is None:
             raise ActionError(f"{where}: expected a verb, a number and a unit, as in 'turn_left 30deg'")
-        steps.append(_checked_step(match[1], match[3], float(match[2]), vocabulary, where))
+        steps.append(checked_step(match[1], match[3], float(match[2]), vocabulary, where))
     return tuple(steps)
 
 
@@ -312,11 +313,12 @@ def _steps_of_json(items: Any, vocabulary: str, where: str) -> Actions:
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise ActionError(f"{here}: the value must be a number")
         verb, _, suffix = key.rpartition("_")
-        steps.append(_checked_step(verb, suffix, value, vocabulary, here))
+        steps.append(checked_step(verb, suffix, value, vocabulary, here))
     return tuple(steps)
 
 
-def _checked_step(verb: str, suffix: str, value: float, vocabulary: str, where: str) -> ActionStep:
+def checked_step(verb: str, suffix: str, value: float, vocabulary: str, where: str) -> ActionStep:
+    """The action that these parts make. Raises ActionError that begins with `where` and says what is wrong."""
     if vocabulary not in VOCABULARIES:
         raise ActionError(f"{where}: no vocabulary is called {vocabulary!r}; use 'full' or 'hatch'")
     if verb not in VOCABULARIES[vocabulary]:

@@ -44,7 +44,7 @@ class Posed:
 
 
 class Asker:
-    """Asks groups of one scene. `asked` and `rejected` count by family, and by family and reason."""
+    """Asks groups of one scene. `asked` and `rejected` are counters by family, and by family and reason."""
 
     def __init__(
         self,
@@ -53,12 +53,13 @@ class Asker:
         families: dict[str, float],
         forms: dict[Form, float],
         seed: Sequence[int],
+        asked: Counter[str],
+        rejected: Counter[str],
     ):
         self._scene, self._groups, self._seed = scene, groups, list(seed)
         self._families = {name: weight for name, weight in families.items() if weight > 0}
         self._forms = {form: weight for form, weight in forms.items() if weight > 0}
-        self.asked: Counter[str] = Counter()
-        self.rejected: Counter[str] = Counter()
+        self.asked, self.rejected = asked, rejected
         self._formed: Counter[tuple[str, Form]] = Counter()
         self._truths: dict[str, list[tuple[tuple[int, ...], Question]]] = {}
 
@@ -79,12 +80,6 @@ class Asker:
             self._formed[name, posed.form] += 1
             return posed
         return None
-
-    def take_back(self, posed: Posed, reason: str) -> None:
-        """What was asked could not become a row."""
-        self.asked[posed.task] -= 1
-        self._formed[posed.task, posed.form] -= 1
-        self.rejected[f"{posed.task}: {reason}"] += 1
 
     def _pose(
         self, name: str, question: Question, indices: tuple[int, ...], rng: np.random.Generator

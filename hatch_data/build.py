@@ -1,31 +1,31 @@
-"""A build over many scans: plan it, forecast it, run it, tell what came of it."""
+"""A build over many scans: plan it, run it, tell what came of it."""
 
 from __future__ import annotations
 
 import os
-import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from rich.console import Console
 from rich.table import Table
-from tqdm import tqdm
 
-from hatch_data.engines import local
-from hatch_data.errors import FrameError, HatchError
-from hatch_data.folder import BuildFolder
+from hatch_data import imported
+from hatch_data.engines import Outcome, local
+from hatch_data.errors import ShardError
+from hatch_data.folder import FAILURES, BuildFolder
+from hatch_data.pipeline import SceneJob
+from hatch_data.progress import Progress, Style
 from hatch_data.questions import family
 from hatch_data.recipe import DataRecipe
 from hatch_data.scans import find
-from hatch_data.shards import read_manifest
 
-#: Scans and frames read for a forecast.
-_SAMPLED_SCANS, _SAMPLED_FRAMES = 3, 5
+Engine = Literal["local", "ray"]
 
 
 def plan(
     scenes: tuple[str, ...] | list[str],
-    out: Path,
+    out: str | Path,
     recipe: DataRecipe,
     layout: str | None = None,
     limit: int | None = None,
@@ -33,81 +33,62 @@ def plan(
     """Find the scans and the folder. Raises `HatchError` for whatever makes the build impossible."""
     for name in recipe.questions:
         family(name)
-    return BuildFolder(out, find(list(scenes), layout), recipe, limit)
+    if recipe.questions_from == "spar":
+        refs = imported.sample(list(scenes), limit, recipe.seed)
+    else:
+        refs = find(list(scenes), layout)
+    return BuildFolder(out, refs, recipe, limit)
 
 
-def run(folder: BuildFolder, workers: int | None = None) -> dict[str, Any]:
-    """Build what is not done yet and commit; the manifest. Progress goes to stderr."""
-    if folder.finished:
-        return read_manifest(folder.out)
-    folder.begin()
-    reports = folder.done()
-    jobs = [job for job in folder.jobs() if job.ref.scene not in reports]
-    workers = workers or len(os.sched_getaffinity(0))
-    with tqdm(total=len(folder.refs), initial=len(reports), unit="scan", desc="build", mininterval=1.0) as bar:
-        rows = sum(sum(report.rows.values()) for report in reports.values())
-        for report in local.run(jobs, workers):
-            reports[report.scene] = report
-            rows += sum(report.rows.values())
-            bar.update()
-            bar.set_postfix_str(f"{rows} rows")
-            if report.failure:
-                bar.write(f"failed: {report.scene}: {report.failure}", file=sys.stderr)
-    return folder.commit(list(reports.values()))
+def run(
+    folder: BuildFolder,
+    workers: int | None = None,
+    *,
+    engine: Engine = "local",
+    address: str | None = None,
+    retry_failed: bool = False,
+    style: Style | None = None,
+) -> dict[str, Any]:
+    """Build what is not done yet and commit; the manifest. Progress goes to stderr.
+
+    Scans that failed before are built again only with `retry_failed`; in a finished build, the shards that stand are
+    kept and those of the scans that now succeed are put among them, as if nothing had failed.
+    `workers`: processes, by default one for each core; 0 builds in this one.
+    """
+    if folder.finished and not folder.under_way:
+        manifest = folder.manifest()
+        if not (retry_failed and any(scene["failure"] for scene in manifest["scenes"].values())):
+            return manifest
+    with folder.opened():
+        reports = folder.reports()
+        again = {name for name, report in reports.items() if report.failure and retry_failed}
+        jobs = [job for job in folder.jobs() if job.ref.scene not in reports or job.ref.scene in again]
+        kept = [report for name, report in reports.items() if name not in again]
+        failed = sum(report.failure is not None for report in kept)
+        rows = sum(sum(report.rows.values()) for report in kept)
+        with Progress(len(folder.refs), len(kept) - failed, failed, rows, style) as progress:
+            for outcome in _outcomes(jobs, workers, engine, address):
+                if outcome.stop:
+                    raise ShardError(outcome.stop)
+                if outcome.report.failure:
+                    folder.note_failure(outcome)
+                reports[outcome.report.scene] = outcome.report
+                progress.add(outcome)
+        return folder.commit(reports)
 
 
-def forecast(folder: BuildFolder) -> dict[str, Any]:
-    """What a build would read and write, from a sample of its scans."""
-    chosen = folder.refs[:: max(1, len(folder.refs) // _SAMPLED_SCANS)][:_SAMPLED_SCANS]
-    frames, image_bytes, problems = [], [], []
-    for ref in chosen:
-        try:
-            scene = ref.load()
-            sample = scene.frames[:: max(1, len(scene.frames) // _SAMPLED_FRAMES)][:_SAMPLED_FRAMES]
-            image_bytes += [len(frame.read_color()) for frame in sample]
-        except FrameError as error:
-            problems.append(f"{ref.scene}: {error}")
-        except HatchError as error:
-            problems.append(str(error))
-            continue
-        frames.append(len(scene.frames) / folder.recipe.frames.every)
-    mean_frames = sum(frames) / max(len(frames), 1)
-    rows_per_scan = mean_frames * folder.recipe.pairs.per_frame
-    if folder.recipe.rows_per_scene:
-        rows_per_scan = min(rows_per_scan, folder.recipe.rows_per_scene)
-    rows = rows_per_scan * len(folder.refs)
-    if folder.limit:
-        rows = min(rows, folder.limit)
-    row_bytes = 2 * sum(image_bytes) / max(len(image_bytes), 1) + 60_000
-    return {
-        "scans": len(folder.refs),
-        "layouts": sorted({ref.layout for ref in folder.refs}),
-        "split_by": folder.split_rule,
-        "frames": round(mean_frames * len(folder.refs)),
-        "rows_at_most": round(rows),
-        "gigabytes_at_most": round(rows * row_bytes / 1e9, 3),
-        "sampled_scans": len(chosen),
-        "problems": problems,
-        "finished_already": folder.finished,
-        "out": str(folder.out),
-    }
+def _outcomes(jobs: list[SceneJob], workers: int | None, engine: Engine, address: str | None) -> Iterator[Outcome]:
+    if not jobs:
+        return iter(())
+    workers = len(os.sched_getaffinity(0)) if workers is None else workers
+    if engine == "ray":
+        from hatch_data.engines import ray
+
+        return ray.run(jobs, workers, address)
+    return local.run(jobs, workers)
 
 
-def forecast_text(folder: BuildFolder) -> str:
-    """The forecast in lines."""
-    told = forecast(folder)
-    state = " (already built)" if told["finished_already"] else ""
-    lines = [
-        f"would build into {told['out']}{state}",
-        f"  scans   {told['scans']} ({', '.join(told['layouts'])}), split by {told['split_by']}",
-        f"  frames  about {told['frames']}, from {told['sampled_scans']} scans looked at",
-        f"  rows    at most {told['rows_at_most']}, {told['gigabytes_at_most']} GB",
-        *(f"  problem {problem}" for problem in told["problems"]),
-    ]
-    return "\n".join(lines)
-
-
-def summary(manifest: dict[str, Any], out: Path) -> str:
+def summary(manifest: dict[str, Any], out: str | Path) -> str:
     """What came of a build, as a table for an 80-column terminal."""
     console = Console(width=80, highlight=False, force_terminal=False)
     table = Table(box=None, pad_edge=False, header_style="")
@@ -130,8 +111,13 @@ def summary(manifest: dict[str, Any], out: Path) -> str:
         console.print(table)
     lines = [capture.get().rstrip()]
     if len(scenes) > 20:
-        lines.append(f"... and {len(scenes) - 20} more, see {out / 'build.json'}")
-    lines += [f"failed: {scene['scene']}: {scene['failure']}" for scene in scenes if scene["failure"]]
+        lines.append(f"... and {len(scenes) - 20} more, see {out}/build.json")
+    failures = [f"failed: {scene['scene']}: {scene['failure']}" for scene in scenes if scene["failure"]]
+    if failures:
+        again = (
+            f"{len(failures)} of {len(scenes)} scans failed, see {out}/{FAILURES}; try them again with --retry-failed"
+        )
+        lines += [*failures, again]
     lines.append("")
     for title, counts in (
         ("rows by split", totals["rows"]),

@@ -1,15 +1,24 @@
-"""`hatch-data`: build, inspect, verify, doctor. Every command is one call; heavy imports happen where they are used."""
+"""`hatch-data`: build, merge, inspect, verify, doctor.
+
+Every command is one call; heavy imports happen where they are used.
+"""
 
 from __future__ import annotations
 
 import json
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
 from hatch_data.errors import HatchError
+
+if TYPE_CHECKING:
+    from hatch_data.folder import BuildFolder
 
 
 class _OneLineErrors(click.Group):
@@ -31,7 +40,7 @@ def main() -> None:
 
 @main.command()
 @click.option("--scenes", "-s", multiple=True, required=True, help="A scan, a folder of scans, a glob, or synthetic:N.")
-@click.option("--out", "-o", type=click.Path(path_type=Path), required=True, help="Folder for the shards.")
+@click.option("--out", "-o", required=True, help="Folder for the shards, or a URL: s3://, gs://, as fsspec knows them.")
 @click.option("--recipe", "-r", default="default", show_default=True, help="Recipe file, or name of a shipped one.")
 @click.option("--layout", help="Layout of the scans, where it is not to be detected.")
 @click.option(
@@ -42,21 +51,31 @@ def main() -> None:
 @click.option(
     "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change one setting, e.g. pairs.per_frame=2."
 )
-@click.option("--workers", type=click.IntRange(1), help="Processes.  [default: one per core]")
+@click.option(
+    "--workers", type=click.IntRange(0), help="Processes; 0 builds in the command's own.  [default: one per core]"
+)
+@click.option("--engine", type=click.Choice(["local", "ray"]), default="local", show_default=True)
+@click.option(
+    "--address", help="Of a running Ray cluster, e.g. auto or ray://head:10001.  [default: one on this machine]"
+)
 @click.option("--seed", type=int, help="Seed of all choices.  [default: from the recipe]")
 @click.option("--limit", type=click.IntRange(1), metavar="ROWS", help="At most this many rows, dealt out to the scans.")
-@click.option("--dry-run", is_flag=True, help="Say what would be built, and build nothing.")
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@click.option("--retry-failed", is_flag=True, help="Build scans again that failed before.")
+@click.option("--dry-run", is_flag=True, help="Build a few stretches, say what all would come to, and keep nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON, and progress as JSON lines on stderr.")
 def build(
     scenes: tuple[str, ...],
-    out: Path,
+    out: str,
     recipe: str,
     layout: str | None,
     depth: str | None,
     overrides: tuple[str, ...],
     workers: int | None,
+    engine: Literal["local", "ray"],
+    address: str | None,
     seed: int | None,
     limit: int | None,
+    retry_failed: bool,
     dry_run: bool,
     as_json: bool,
 ) -> None:
@@ -65,6 +84,8 @@ def build(
     from hatch_data import settings
     from hatch_data.recipe import DataRecipe
 
+    if address is not None and engine != "ray":
+        raise click.UsageError("--address is of a Ray cluster: add --engine ray")
     if depth is not None:
         overrides = (*overrides, f"depth={depth}")
     if seed is not None:
@@ -72,11 +93,75 @@ def build(
     typed = settings.load(DataRecipe, settings.resolve(recipe, "data"), overrides)
     plan = builds.plan(scenes, out, typed, layout, limit)
     if dry_run:
-        click.echo(json.dumps(builds.forecast(plan), indent=2) if as_json else builds.forecast_text(plan))
+        from hatch_data.forecast import forecast, forecast_text
+
+        told = forecast(plan, workers)
+        click.echo(json.dumps(told, indent=2) if as_json else forecast_text(told))
         return
-    manifest = builds.run(plan, workers)
+    with _interruptible(plan):
+        manifest = builds.run(
+            plan,
+            workers,
+            engine=engine,
+            address=address,
+            retry_failed=retry_failed,
+            style="json" if as_json else None,
+        )
     click.echo(json.dumps(manifest, indent=2) if as_json else builds.summary(manifest, out))
     sys.exit(1 if any(scene["failure"] for scene in manifest["scenes"].values()) else 0)
+
+
+@contextmanager
+def _interruptible(plan: BuildFolder) -> Iterator[None]:
+    """Ctrl-C and SIGTERM end a build in order, with a line that says how far it came, and exit code 128 + signal."""
+    caught = signal.SIGINT
+
+    def end(number: int, _frame: object) -> None:
+        nonlocal caught
+        caught = signal.Signals(number)
+        signal.signal(number, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    except KeyboardInterrupt:
+        states = plan.states()
+        done = states["done"] + states["failed"]
+        click.echo(
+            f"interrupted by {caught.name}: {done} of {sum(states.values())} scans are done; "
+            "the same command again goes on from here",
+            err=True,
+        )
+        sys.exit(128 + caught)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@main.command()
+@click.argument("folders", metavar="DIR [DIR ...]", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--out", "-o", type=click.Path(path_type=Path), required=True, help="Folder for the merged build.")
+@click.option(
+    "--weight",
+    "weights",
+    multiple=True,
+    metavar="DIR=W",
+    help="Take a row of DIR W times as likely as one of a folder without a weight.",
+)
+@click.option(
+    "--rows", type=click.IntRange(1), metavar="N", help="Exactly this many rows.  [default: all the weights allow]"
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the choice of rows.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def merge(
+    folders: tuple[Path, ...], out: Path, weights: tuple[str, ...], rows: int | None, seed: int, as_json: bool
+) -> None:
+    """Put finished builds into one, or a sample of them, without building anything again."""
+    from hatch_data import merge as merging
+
+    manifest = merging.merge(folders, out, merging.parse_weights(weights, folders), rows, seed)
+    click.echo(json.dumps(manifest, indent=2) if as_json else merging.summary(manifest, out))
 
 
 @main.command()

@@ -1,7 +1,8 @@
 """Correspondence in plain NumPy, float64, one array operation after the other: what the kernels are tested against.
 
-Says the same as `views.mark_edges` and `correspondence.correspond`, in the order in which one would explain it. The
-kernels differ in float32 rounding alone: a sample that lies within some 1e-6 of a border may fall on its other side.
+Says the same as `views.mark_edges`, `correspondence.flow_field` and `patches.rebin`, in the order in which one would
+explain it. The kernels differ in float32 rounding alone: a position may be stored one step of 1 / FLOW_STEPS further,
+and a sample that lies within some 1e-6 of a border may fall on its other side.
 """
 
 from __future__ import annotations
@@ -9,9 +10,20 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from hatch_data.correspondence import GOLDEN
+from hatch_data.correspondence import FLOW_GRID, cells
 from hatch_data.geometry import inverse, transform
-from hatch_data.patches import UNDECIDED, Grid, PatchMap, Visibility
+from hatch_data.patches import (
+    FLOW_CODE,
+    FLOW_STEPS,
+    GOLDEN,
+    REACH_CELLS,
+    STRIPS,
+    UNDECIDED,
+    FlowField,
+    Grid,
+    PatchMap,
+    Visibility,
+)
 from hatch_data.scene import DepthTolerance
 from hatch_data.views import EDGE_TOLERANCES, View
 
@@ -37,10 +49,18 @@ def _bends(before: NDArray, z: NDArray, after: NDArray, tolerance: DepthToleranc
     return np.where((before > 0) & (after > 0), bend > limit, (before + after > 0) & (step > limit))
 
 
-def correspond(source: View, target: View, source_grid: Grid, target_grid: Grid, stride_px: int = 1) -> PatchMap:
-    """The patch map from `source` to `target` from every raster pixel, or from the kernel's lattice of `stride_px`."""
-    height, width = source.raster.shape
-    x, y = _lattice(height, width, stride_px)
+def correspond(
+    source: View, target: View, source_grid: Grid, target_grid: Grid, stride_px: int | None = None
+) -> PatchMap:
+    """The patch map from `source` to `target`; with `stride_px` 1 from every pixel of the source's raster."""
+    size = FLOW_GRID if stride_px is None else cells(source, stride_px)
+    return rebin(flow_field(source, target, size), source_grid, target_grid)
+
+
+def flow_field(source: View, target: View, size: Grid) -> FlowField:
+    """Where the centres of rows x columns cells over `source` lie in `target`, or why nowhere."""
+    rows, columns = ((np.arange(n) + 0.5) * pixels / n for pixels, n in zip(source.raster.shape, size, strict=True))
+    x, y = (position.ravel() for position in np.meshgrid(columns, rows))
     raw = source.raster[y.astype(int), x.astype(int)].astype(np.float64)
     points = source.camera.unproject(np.stack([x, y], axis=-1) - 0.5, raw * source.metres_per_unit)
     target_from_source = inverse(target.world_from_camera) @ source.world_from_camera
@@ -48,26 +68,14 @@ def correspond(source: View, target: View, source_grid: Grid, target_grid: Grid,
     position = pixel + 0.5
 
     outcome = np.where(raw == 0, Visibility.NO_DEPTH, np.where(raw < 0, Visibility.DEPTH_EDGE, Visibility.OUT_OF_VIEW))
-    size = np.array([target.camera.width, target.camera.height])
-    inside = (raw > 0) & (z > 0) & ((position >= 0) & (position < size)).all(axis=-1)
+    extent = np.array([target.camera.width, target.camera.height])
+    inside = (raw > 0) & (z > 0) & ((position >= 0) & (position < extent)).all(axis=-1)
     outcome[inside] = _compare(z[inside], np.floor(position[inside]).astype(int), target)
 
-    source_patch = _patch(x, y, (height, width), source_grid)
     seen = outcome == Visibility.VISIBLE
-    target_patch = _patch(position[seen, 0], position[seen, 1], target.raster.shape, target_grid)
-    sources, targets = source_grid[0] * source_grid[1], target_grid[0] * target_grid[1]
-    visible = np.bincount(source_patch[seen] * targets + target_patch, minlength=sources * targets)
-    outcomes = np.bincount(source_patch * 6 + outcome, minlength=sources * 6).reshape(sources, 6)
-    return _patch_map(visible.reshape(sources, targets), outcomes, source_grid, target_grid)
-
-
-def _lattice(height: int, width: int, stride_px: int) -> tuple[NDArray, NDArray]:
-    """Positions x and y of the samples from the image's top-left corner: one in each square of `stride_px` pixels,
-    staggered by steps of the golden ratio along and across the lines."""
-    line, k = np.mgrid[: -(-height // stride_px), : -(-width // stride_px)]
-    x, y = (k + (0.5 + line * GOLDEN) % 1) * stride_px, (line + (0.5 + k * GOLDEN) % 1) * stride_px
-    within = (x < width) & (y < height)
-    return x[within], y[within]
+    values = np.stack([FLOW_CODE + outcome, np.zeros_like(outcome)], axis=-1)
+    values[seen] = np.floor(position[seen] / extent * FLOW_STEPS + 0.5)
+    return FlowField(values.astype(np.uint16).reshape(*size, 2))
 
 
 def _compare(z: NDArray, pixel: NDArray, target: View) -> NDArray:
@@ -102,9 +110,48 @@ def _compare_around(z: NDArray, pixel: NDArray, target: View) -> NDArray:
     return np.where(agrees | between, Visibility.VISIBLE, np.where(behind, Visibility.OCCLUDED, UNDECIDED))
 
 
-def _patch(x: NDArray, y: NDArray, size: tuple[int, ...], grid: Grid) -> NDArray:
-    """Row-major patch number of positions counted from the image's top-left corner; size is (height, width)."""
-    return (y * grid[0] / size[0]).astype(int) * grid[1] + (x * grid[1] / size[1]).astype(int)
+def rebin(field: FlowField, source_grid: Grid, target_grid: Grid) -> PatchMap:
+    """The patch map at any pair of grids, from a flow field: in each strip of each cell one sample, staggered along and
+    across by steps of the golden ratio, lands where the field's differences between cells carry it."""
+    rows, columns = field.values.shape[:2]
+    values, outcome = field.values.astype(np.float64), field.outcome
+    across, down = _difference(values, outcome, 1), _difference(values, outcome, 0)
+
+    line, column = np.mgrid[: rows * STRIPS, :columns]
+    row, strip = line // STRIPS, line % STRIPS
+    dx, height = (0.5 + line * GOLDEN) % 1 - 0.5, (0.5 + column * GOLDEN) % 1
+    dy = (strip + height) / STRIPS - 0.5
+    landing = values[row, column] + dx[..., None] * across[row, column] + dy[..., None] * down[row, column]
+
+    source_patch = _patch((column + 0.5 + dx) / columns, (line + height) / (rows * STRIPS), source_grid)
+    code = outcome[row, column]
+    seen = code == Visibility.VISIBLE
+    target_patch = _patch(landing[seen, 0] / FLOW_STEPS, landing[seen, 1] / FLOW_STEPS, target_grid)
+    sources, targets = source_grid[0] * source_grid[1], target_grid[0] * target_grid[1]
+    visible = np.bincount(source_patch[seen] * targets + target_patch, minlength=sources * targets)
+    outcomes = np.bincount((source_patch * 6 + code).ravel(), minlength=sources * 6).reshape(sources, 6)
+    return _patch_map(visible.reshape(sources, targets), outcomes, source_grid, target_grid)
+
+
+def _difference(values: NDArray, outcome: NDArray, axis: int) -> NDArray:
+    """(rows, columns, 2) change of the target position from cell to cell along an axis: the mean over those of the two
+    neighbours that lie on the same surface; with none, that of an image seen from where it was taken."""
+    rows, columns = outcome.shape
+    alone = [FLOW_STEPS / columns, 0.0] if axis == 1 else [0.0, FLOW_STEPS / rows]
+    values, visible = np.moveaxis(values, axis, 0), np.moveaxis(outcome == Visibility.VISIBLE, axis, 0)
+    step = np.diff(values, axis=0)
+    reach = REACH_CELLS * FLOW_STEPS / min(rows, columns)
+    near = visible[:-1] & visible[1:] & (np.abs(step) < reach).all(axis=-1)
+    step, near = np.pad(step * near[..., None], ((1, 1), (0, 0), (0, 0))), np.pad(near.astype(int), ((1, 1), (0, 0)))
+    sides = (near[:-1] + near[1:])[..., None]
+    mean = (step[:-1] + step[1:]) / np.maximum(sides, 1)
+    return np.moveaxis(np.where(sides > 0, mean, alone), 0, axis)
+
+
+def _patch(x: NDArray, y: NDArray, grid: Grid) -> NDArray:
+    """Row-major patch number of positions as shares of an image's width and height, the nearest one beyond them."""
+    row, column = np.floor(y * grid[0]), np.floor(x * grid[1])
+    return (np.clip(row, 0, grid[0] - 1) * grid[1] + np.clip(column, 0, grid[1] - 1)).astype(int)
 
 
 def _patch_map(visible: NDArray, outcomes: NDArray, source_grid: Grid, target_grid: Grid) -> PatchMap:

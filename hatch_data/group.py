@@ -15,18 +15,18 @@ from numpy.typing import NDArray
 from hatch_data import instances
 from hatch_data.actions import Actions, encode
 from hatch_data.correspondence import Correspondence, correspond
-from hatch_data.geometry import Array, Camera, inverse
-from hatch_data.images import stored_camera
+from hatch_data.geometry import Array, Camera, horizontal_axes, inverse, unit
+from hatch_data.images import decode, stored_camera
 from hatch_data.instances import Sighting
 from hatch_data.motion import Motion, between, stance
 from hatch_data.patches import Grid, Visibility, token_grid
 from hatch_data.recipe import DataRecipe, GridSettings
 from hatch_data.scene import Frame, Instance, Scene
-from hatch_data.tracks import follow
+from hatch_data.tracks import follow, look
 from hatch_data.views import View, ViewStore
 
-#: Correspondences and sightings kept for the next question about the same views.
-_KEPT_PAIRS, _KEPT_SIGHTINGS = 512, 64
+#: Correspondences, sightings and looks kept for the next question about the same views.
+_KEPT_PAIRS, _KEPT_SIGHTINGS, _KEPT_LOOKS = 512, 64, 64
 
 
 class SceneViews:
@@ -45,6 +45,7 @@ class SceneViews:
         # Functions of their arguments, not methods: a cache that held `self` would keep a finished scene in memory.
         self.correspondence = lru_cache(_KEPT_PAIRS)(partial(_correspond, views, self.grids, grid))
         self.sightings = lru_cache(_KEPT_SIGHTINGS)(partial(_sightings, views, scene))
+        self.look = lru_cache(_KEPT_LOOKS)(partial(_look, frames, self.grids))
 
     def group(self, indices: tuple[int, ...]) -> ViewGroup:
         """The views with these numbers as a group, in this order."""
@@ -57,6 +58,10 @@ def _correspond(views: ViewStore, grids: list[Grid], settings: GridSettings, i: 
 
 def _sightings(views: ViewStore, scene: Scene, k: int) -> tuple[list[Sighting], NDArray[np.int16]]:
     return instances.sightings(views[k], scene.instances, scene.up)
+
+
+def _look(frames: list[Frame], grids: list[Grid], k: int) -> NDArray[np.float32]:
+    return look(decode(frames[k].read_color(), frames[k].id), grids[k])
 
 
 class ViewGroup:
@@ -106,6 +111,10 @@ class ViewGroup:
         """From view i to view j."""
         return self._of.correspondence(self.indices[i], self.indices[j])
 
+    def overlap(self, i: int, j: int) -> float:
+        """Share of the surface of one view that the other sees too, the mean of both ways."""
+        return (self.correspondence(i, j).map.overlap + self.correspondence(j, i).map.overlap) / 2
+
     def stance(self, k: int) -> Motion:
         """Heading, pitch, roll and place of view k against the world (`motion.stance`)."""
         return self._of.stances[self.indices[k]]
@@ -113,6 +122,11 @@ class ViewGroup:
     def motion(self, i: int, j: int) -> Motion:
         """From view i to view j, exact."""
         return between(self.stance(i), self.stance(j))
+
+    def from_view(self, k: int, point: Array) -> Array:
+        """(3,) forward, left and up in metres of a world point (3,) in the gravity-levelled heading frame of view k."""
+        of_point = between(self.stance(k), Motion(*np.stack([*horizontal_axes(self.up), unit(self.up)]) @ point))
+        return np.array([of_point.forward_m, of_point.left_m, of_point.up_m])
 
     def actions(self, i: int, j: int) -> Actions:
         """From view i to view j, in whole steps of the recipe's language."""
@@ -125,6 +139,10 @@ class ViewGroup:
     def owner(self, k: int) -> NDArray[np.int16]:
         """(height, width) of the raster of view k: the index of the object each pixel shows, or -1."""
         return self._of.sightings(self.indices[k])[1]
+
+    def look(self, k: int) -> NDArray[np.float32]:
+        """(patches, d) how each patch of view k looks (`tracks.look`): its colour is decoded. Raises `FrameError`."""
+        return self._of.look(self.indices[k])
 
     @cached_property
     def tracks(self) -> NDArray[np.int32]:

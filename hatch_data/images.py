@@ -31,10 +31,7 @@ def stored_image(frame: Frame, settings: ImageSettings, markers: list[Marker] | 
     if not markers and camera == frame.camera:
         ending = "png" if data.startswith(b"\x89PNG") else "jpg"
         return StoredImage(data, f"{name}.{ending}", camera)
-    try:
-        image = Image.open(io.BytesIO(data)).convert("RGB")
-    except (OSError, UnidentifiedImageError, SyntaxError) as error:
-        raise FrameError("unreadable_color", f"frame {frame.id}: the image does not decode ({error})") from None
+    image = decode(data, frame.id)
     if camera != frame.camera:
         image = image.resize((camera.width, camera.height), Image.Resampling.LANCZOS)
     for marker in markers or []:
@@ -42,6 +39,14 @@ def stored_image(frame: Frame, settings: ImageSettings, markers: list[Marker] | 
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=settings.jpeg_quality, subsampling=0)
     return StoredImage(buffer.getvalue(), f"{name}.jpg", camera)
+
+
+def decode(data: bytes, frame_id: str) -> Image.Image:
+    """Encoded bytes as RGB. Raises `FrameError` where they are no image."""
+    try:
+        return Image.open(io.BytesIO(data)).convert("RGB")
+    except (OSError, UnidentifiedImageError, SyntaxError) as error:
+        raise FrameError("unreadable_color", f"frame {frame_id}: the image does not decode ({error})") from None
 
 
 def stored_camera(camera: Camera, settings: ImageSettings) -> Camera:

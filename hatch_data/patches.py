@@ -58,11 +58,13 @@ def token_grid(
 #: Beside `Visibility`: the point has depth here, but the target's depth does not say whether it is seen there.
 #: Counts as valid area; reported as `NO_DEPTH`.
 UNDECIDED = 5
-_OUTCOMES = 6
 
 #: A stored flow coordinate is `round(position / size * FLOW_STEPS)`; larger values are `FLOW_CODE + outcome`.
 FLOW_STEPS = 60000
 FLOW_CODE = 65500
+
+
+VISIBLE, OCCLUDED, OUT_OF_VIEW, NO_DEPTH, DEPTH_EDGE = (int(code) for code in Visibility)
 
 
 @dataclass(frozen=True)
@@ -138,95 +140,170 @@ def symmetric(x_to_y: PatchMap, y_to_x: PatchMap) -> NDArray[np.float32]:
     return (x_to_y.over_all_pixels() + y_to_x.over_all_pixels().T) * np.float32(0.5)
 
 
-#: Each field cell is cut into this many pieces a side when its area is spread over patches.
-_PIECES = 4
+#: Strips that each cell of a field is cut into: a sample is taken in each.
+STRIPS = 3
+#: Steps of the golden ratio spread phases evenly, however many are taken.
+GOLDEN = (5**0.5 - 1) / 2
+#: Neighbouring cells lie on one surface where they land within this many cells of each other.
+REACH_CELLS = 3
+#: Counters of a source patch begin with those of its outcomes, then one for each target patch; they are looked
+#: through eight at a time.
+_FIRST_GOAL = 8
+#: Where a cell is that is seen nowhere: far beyond the reach of any neighbour.
+_NOWHERE = np.float32(1e9)
 
 
 def rebin(field: FlowField, source_grid: Grid, target_grid: Grid) -> PatchMap:
     """The patch map at any pair of grids, from a flow field.
 
     A cell is a small parallelogram in the target image, spanned by the flow's own differences to those neighbours
-    that lie on the same surface; its area is spread over the patches that its pieces fall into.
+    that lie on the same surface. Samples of it, `STRIPS` a cell, are counted by the patches they come from and land in.
+    Each line of samples starts at another phase, and each sample lies at another height in its strip: patch borders run
+    along lines of cells, and against a square lattice a whole border would fall to one side.
     """
-    counts, outcomes = _spread(field.values, *source_grid, *target_grid, _PIECES)
-    source_patch, target_patch = np.nonzero(counts)
-    return from_samples(
-        source_patch, target_patch, counts[source_patch, target_patch], outcomes, source_grid, target_grid
-    )
+    found = _rebin(np.ascontiguousarray(field.values), *source_grid, *target_grid)
+    return PatchMap(source_grid, target_grid, *found)
 
 
-def from_samples(
-    source_patch: NDArray,
-    target_patch: NDArray,
-    count: NDArray,
-    outcomes: NDArray,
-    source_grid: Grid,
-    target_grid: Grid,
-) -> PatchMap:
-    """A map from counted samples: `count[k]` of those of `source_patch[k]` are visible in `target_patch[k]`;
-    `outcomes` (source patches, 6) counts all samples by `Visibility` and `UNDECIDED`."""
-    total = outcomes.sum(axis=1)
-    valid = total - outcomes[:, Visibility.NO_DEPTH] - outcomes[:, Visibility.DEPTH_EDGE]
-    reported = outcomes[:, :UNDECIDED].copy()
-    reported[:, Visibility.NO_DEPTH] += outcomes[:, UNDECIDED] + (total == 0)
-    return PatchMap(
-        source_grid,
-        target_grid,
-        source_patch.astype(np.int32, copy=False),
-        target_patch.astype(np.int32, copy=False),
-        (count / valid[source_patch]).astype(np.float32),
-        (valid / np.maximum(total, 1)).astype(np.float32),
-        reported.argmax(axis=1).astype(np.uint8),
-    )
-
-
-@numba.njit(cache=True, nogil=True)
-def _step(values, r, c, dr, dc, reach):
-    """Change of the target position per cell towards (dr, dc): central, else one-sided, else (NaN, NaN)."""
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _rebin(values, source_rows, source_columns, target_rows, target_columns):
     rows, columns = values.shape[:2]
-    total_x, total_y, sides = 0.0, 0.0, 0
-    for sign in (-1, 1):
-        rr, cc = r + sign * dr, c + sign * dc
-        if 0 <= rr < rows and 0 <= cc < columns and values[rr, cc, 0] < FLOW_CODE:
-            x = float(values[rr, cc, 0]) - float(values[r, c, 0])
-            y = float(values[rr, cc, 1]) - float(values[r, c, 1])
-            if abs(x) < reach and abs(y) < reach:
-                total_x += sign * x
-                total_y += sign * y
-                sides += 1
-    if sides == 0:
-        return np.nan, np.nan
-    return total_x / sides, total_y / sides
+    reach = np.float32(REACH_CELLS * FLOW_STEPS / min(rows, columns))
+    cell_x, cell_y = np.float32(FLOW_STEPS / columns), np.float32(FLOW_STEPS / rows)
+    x, y = _unpack(values)
+    right = _slopes(x, y, columns + 2, 1, reach, cell_x, np.float32(0))
+    down = _slopes(x, y, columns + 2, columns + 2, reach, np.float32(0), cell_y)
+    heights = ((0.5 + np.arange(columns) * GOLDEN) % 1.0).astype(np.float32)
+    width = _FIRST_GOAL + (target_rows * target_columns + 7) // 8 * 8
+    slots, span = _land(x, y, *right, *down, heights, rows, source_columns, target_rows, target_columns, width)
+    return _count(slots, span, heights, source_rows, source_columns, width)
 
 
-@numba.njit(cache=True, nogil=True)
-def _spread(values, source_rows, source_columns, target_rows, target_columns, pieces):
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _unpack(values):
+    """Positions x and y of the cells in steps, rows one after the other with a cell of nothing around them all; one
+    that is not visible is `_NOWHERE`, with its code in y."""
     rows, columns = values.shape[:2]
-    counts = np.zeros((source_rows * source_columns, target_rows * target_columns), np.int32)
-    outcomes = np.zeros((source_rows * source_columns, _OUTCOMES), np.int32)
-    reach = 3.0 * FLOW_STEPS / min(rows, columns)
+    x = np.full((rows + 2) * (columns + 2), _NOWHERE, np.float32)
+    y = np.zeros_like(x)
     for r in range(rows):
+        first = (r + 1) * (columns + 2) + 1
         for c in range(columns):
-            code = 0 if values[r, c, 0] < FLOW_CODE else values[r, c, 0] - FLOW_CODE
-            right_x = right_y = down_x = down_y = 0.0
-            if code == 0:
-                right_x, right_y = _step(values, r, c, 0, 1, reach)
-                down_x, down_y = _step(values, r, c, 1, 0, reach)
-                if np.isnan(right_x):
-                    right_x, right_y = FLOW_STEPS / columns, 0.0
-                if np.isnan(down_x):
-                    down_x, down_y = 0.0, FLOW_STEPS / rows
-            for piece_row in range(pieces):
-                dy = (piece_row + 0.5) / pieces - 0.5
-                patch_row = int((r + 0.5 + dy) / rows * source_rows)
-                for piece_column in range(pieces):
-                    dx = (piece_column + 0.5) / pieces - 0.5
-                    patch = patch_row * source_columns + int((c + 0.5 + dx) / columns * source_columns)
-                    outcomes[patch, code] += 1
-                    if code == 0:
-                        x = (values[r, c, 0] + dx * right_x + dy * down_x) / FLOW_STEPS
-                        y = (values[r, c, 1] + dx * right_y + dy * down_y) / FLOW_STEPS
-                        column = min(max(int(x * target_columns), 0), target_columns - 1)
-                        row = min(max(int(y * target_rows), 0), target_rows - 1)
-                        counts[patch, row * target_columns + column] += 1
-    return counts, outcomes
+            code = np.int32(values[r, c, 0]) - np.int32(FLOW_CODE)
+            x[first + c] = np.float32(values[r, c, 0]) if code < 0 else _NOWHERE
+            y[first + c] = np.float32(values[r, c, 1]) if code < 0 else np.float32(code)
+    return x, y
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "arcp", "nsz"})
+def _slopes(x, y, margin, step, reach, alone_x, alone_y):
+    """Change of the target position from one cell to that `step` further on, of all cells but `margin` at both ends:
+    central, else one-sided, else (alone_x, alone_y). (Unsigned indices: SIMD cannot wrap negative ones around.)"""
+    slope_x, slope_y = np.zeros_like(x), np.zeros_like(y)
+    one, none = np.float32(1), np.float32(0)
+    for k in range(x.shape[0] - 2 * margin):
+        here, before, after = np.uintp(k + margin), np.uintp(k + margin - step), np.uintp(k + margin + step)
+        x_after, y_after = x[after] - x[here], y[after] - y[here]
+        x_before, y_before = x[here] - x[before], y[here] - y[before]
+        of_after = one if (abs(x_after) < reach) & (abs(y_after) < reach) else none
+        of_before = one if (abs(x_before) < reach) & (abs(y_before) < reach) else none
+        sides = of_after + of_before
+        alone, share = one if sides == none else none, one / max(sides, one)
+        slope_x[here] = alone * alone_x + (of_after * x_after + of_before * x_before) * share
+        slope_y[here] = alone * alone_y + (of_after * y_after + of_before * y_before) * share
+    return slope_x, slope_y
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "arcp", "nsz"})
+def _land(
+    x, y, right_x, right_y, down_x, down_y, heights, rows, source_columns, target_rows, target_columns, width
+):  # fmt: skip
+    """The counter of every sample among those of its row of source patches, (rows * STRIPS, columns), and the least
+    and greatest target patch, as counters, that each line of samples lands in. Runs in SIMD, so nothing branches."""
+    columns = heights.shape[0]
+    slots, span = np.empty((rows * STRIPS, columns), np.int32), np.empty((rows * STRIPS, 2), np.int32)
+    numbers = np.arange(columns).astype(np.float32)
+    across, down = np.float32(target_columns / FLOW_STEPS), np.float32(target_rows / FLOW_STEPS)
+    last_row, last_column = np.float32(target_rows - 1), np.float32(target_columns - 1)
+    per_cell, per_row = np.float32(source_columns / columns), np.float32(target_columns)
+    none, first = np.float32(0), np.float32(_FIRST_GOAL)
+    beyond, per_patch, last_patch = np.int32(width), np.int32(width), np.int32(source_columns - 1)
+    for line in range(rows * STRIPS):
+        phase = np.float32((0.5 + line * GOLDEN) % 1.0)
+        dx = phase - np.float32(0.5)
+        strip, thickness = np.float32(line % STRIPS / STRIPS - 0.5), np.float32(1 / STRIPS)
+        start, out = (line // STRIPS + 1) * (columns + 2) + 1, slots[line]
+        least, greatest = beyond, np.int32(0)
+        for c in range(columns):
+            at = np.uintp(start + c)
+            dy = strip + heights[c] * thickness
+            column = np.float32(np.int32((x[at] + dx * right_x[at] + dy * down_x[at]) * across))
+            row = np.float32(np.int32((y[at] + dx * right_y[at] + dy * down_y[at]) * down))
+            goal = min(max(row, none), last_row) * per_row + min(max(column, none), last_column) + first
+            seen = x[at] < _NOWHERE
+            least = min(least, np.int32(goal) if seen else beyond)
+            greatest = max(greatest, np.int32(goal) if seen else np.int32(0))
+            patch = min(np.int32((numbers[c] + phase) * per_cell), last_patch)
+            out[c] = patch * per_patch + np.int32(goal if seen else y[at])
+        span[line, 0], span[line, 1] = least, greatest
+    return slots, span
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _count(slots, span, heights, source_rows, source_columns, width):
+    """Count samples, one row of patches at a time so that its counters stay in cache. A line of samples over a border
+    between two rows of patches is gone through for each of them."""
+    lines, columns = slots.shape
+    per_line = source_rows / lines
+    counters = np.zeros(source_columns * width, np.int32)
+    patches = np.empty((2, slots.size), np.int32)
+    weight = np.empty(slots.size, np.float32)
+    valid, visibility = (
+        np.zeros(source_rows * source_columns, np.float32),
+        np.empty(source_rows * source_columns, np.uint8),
+    )
+    found = 0
+    for patch_row in range(source_rows):
+        least, greatest = width, 0
+        for line in range(int(patch_row / per_line), min(int(np.ceil((patch_row + 1) / per_line)), lines)):
+            slot = slots[line]
+            least, greatest = min(least, span[line, 0]), max(greatest, span[line, 1])
+            if line * per_line >= patch_row and (line + 1) * per_line <= patch_row + 1:
+                for c in range(columns):
+                    counters[np.uintp(slot[c])] += 1
+            else:
+                for c in range(columns):
+                    if patch_row <= (line + heights[c]) * per_line < patch_row + 1:
+                        counters[np.uintp(slot[c])] += 1
+        first = patch_row * source_columns
+        found = _collect(counters, width, least, greatest, first, patches, weight, valid, visibility, found)
+    return patches[0, :found].copy(), patches[1, :found].copy(), weight[:found].copy(), valid, visibility
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _collect(counters, width, least, greatest, first_patch, patches, weight, valid, visibility, found):
+    """Make shares of the counters of one row of patches and clear them; returns how many weights there are then."""
+    pairs = counters.view(np.uint64)
+    for column in range(counters.shape[0] // width):
+        patch, base, begin, seen = first_patch + column, column * width, found, 0
+        for eight in range((base + least) // 8, (base + greatest) // 8 + 1):
+            at = np.uintp(eight * 4)
+            if pairs[at] | pairs[at + np.uintp(1)] | pairs[at + np.uintp(2)] | pairs[at + np.uintp(3)]:
+                for k in range(max(eight * 8, base + _FIRST_GOAL), eight * 8 + 8):
+                    count = counters[np.uintp(k)]
+                    if count > 0:
+                        patches[0, found], patches[1, found] = patch, k - base - _FIRST_GOAL
+                        weight[found] = count
+                        seen += count
+                        found += 1
+                        counters[np.uintp(k)] = 0
+        outcomes = counters[base : base + _FIRST_GOAL]
+        total = outcomes.sum() + seen
+        measured = total - outcomes[NO_DEPTH] - outcomes[DEPTH_EDGE]
+        weight[begin:found] /= np.float32(max(measured, 1))
+        valid[patch] = measured / max(total, 1)
+        outcomes[VISIBLE] = seen
+        outcomes[NO_DEPTH] += outcomes[UNDECIDED] + (total == 0)
+        visibility[patch] = np.argmax(outcomes[:UNDECIDED])
+        outcomes[:] = 0
+    return found

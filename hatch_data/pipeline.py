@@ -11,6 +11,8 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,13 +28,16 @@ from hatch_data.doctor import refusal
 from hatch_data.errors import FrameError, HatchError, ScanError
 from hatch_data.group import SceneViews, ViewGroup
 from hatch_data.images import stored_image
+from hatch_data.imported import Imported
+from hatch_data.imported import read as read_imported
 from hatch_data.quality import blurred, color_quality
 from hatch_data.recipe import DataRecipe, FrameSettings
 from hatch_data.repairs import repair
-from hatch_data.sampling import grow_groups, select_pairs, splits_by_time
+from hatch_data.sampling import grow_groups, select_pairs
 from hatch_data.scans import ScanRef
 from hatch_data.scene import Frame, Scene
 from hatch_data.shards import SPLITS, ActionLabel, Match, PlacedMarker, Row, ShardWriter, row_id, write_text
+from hatch_data.splits import splits_by_time
 from hatch_data.spread import spread_of
 from hatch_data.views import ViewStore, prepare
 
@@ -92,6 +97,10 @@ def build_scene(job: SceneJob) -> SceneReport:
 def _write_scene(job: SceneJob, report: SceneReport, folder: Path) -> None:
     scene = open_scene(job.ref, job.recipe)
     report.space, report.up_source, report.frames = scene.space, scene.up_source, len(scene.frames)
+    came_with = read_imported(job.ref.questions)
+    if came_with:
+        wanted = {frame for question in came_with for frame in question.frames}
+        scene.frames = [frame for frame in scene.frames if frame.id in wanted]
     scene = with_depth(scene, job.recipe.depth)
     frames, views, summaries = _read_views(scene, job.recipe)
     report.dropped_frames = {reason: len(ids) for reason, ids in sorted(scene.dropped.items())}
@@ -105,45 +114,70 @@ def _write_scene(job: SceneJob, report: SceneReport, folder: Path) -> None:
     if repairs.check and (why := refusal(scene, frames, views)):
         raise ScanError(why)
     split_of_frame = [job.split] * len(frames) if job.split else splits_by_time(len(frames), job.recipe.split)
-    seed = [job.recipe.seed, _stable_number(scene.id)]
-    rng = np.random.default_rng(seed)
-    covisible = within(covisibility(summaries), _order(scene, frames), repairs.longest_gap)
-    poses = np.stack([frame.world_from_camera for frame in frames])
-    part = np.array([SPLITS.index(split) for split in split_of_frame])
-    pairs, left_out = select_pairs(covisible, poses, part, job.recipe.pairs, rng)
-    groups, smaller = grow_groups(pairs, covisible, poses, part, (job.recipe.pairs, job.recipe.groups), rng)
-    report.groups, report.left_out_pairs = len(groups), dict(sorted(left_out.items()))
-    report.smaller_groups = dict(smaller)
-    limit = min((n for n in (job.limit, job.recipe.rows_per_scene) if n is not None), default=None)
-    if limit is not None and limit < len(groups):
-        # Spare groups stand in for those about which nothing can be asked.
-        groups = [groups[k] for k in rng.permutation(len(groups))]
-    maker = RowMaker(SceneViews(scene, frames, views, job.recipe), covisible, groups, seed)
+    scene_views = SceneViews(scene, frames, views, job.recipe)
+    covisible = within(covisibility(summaries), np.array(scene_views.capture_order), repairs.longest_gap)
+    maker = RowMaker(scene_views, covisible)
+    if came_with:
+        rows = _rows_that_came_with(maker, came_with)
+    else:
+        rows = _rows_of_families(job, report, maker, np.array([SPLITS.index(split) for split in split_of_frame]))
     writers: dict[str, ShardSeries] = {}
-    for group in groups:
-        if limit is not None and sum(report.rows.values()) >= limit:
-            break
-        row = maker.row(group)
-        if row is None:
-            continue
-        split = split_of_frame[group[0]] or "train"
+    place = {frame.id: k for k, frame in enumerate(frames)}
+    for row in rows:
+        split = split_of_frame[place[row.frames[0]]] or "train"
         writers.setdefault(split, ShardSeries(folder, split)).write(row)
         report.rows[split] = report.rows.get(split, 0) + 1
-    report.tasks = dict(sorted((+maker.asker.asked).items()))
-    report.rejected_questions = dict(sorted(maker.asker.rejected.items()))
+    report.tasks = dict(sorted((+maker.asked).items()))
+    report.rejected_questions = dict(sorted(maker.rejected.items()))
     for split in sorted(writers, key=SPLITS.index):
         report.shards += writers[split].close()
+
+
+def _rows_of_families(job: SceneJob, report: SceneReport, maker: RowMaker, part: NDArray) -> Iterator[Row]:
+    """Ask groups of views, drawn over strata, what the recipe's families can ask, up to the limit on rows."""
+    scene, recipe = maker.scene, job.recipe
+    seed = [recipe.seed, _stable_number(scene.scene.id)]
+    rng = np.random.default_rng(seed)
+    poses = np.stack([frame.world_from_camera for frame in scene.frames])
+    pairs, left_out = select_pairs(maker.covisible, poses, part, recipe.pairs, rng)
+    groups, smaller = grow_groups(pairs, maker.covisible, poses, part, (recipe.pairs, recipe.groups), rng)
+    report.groups, report.left_out_pairs = len(groups), dict(sorted(left_out.items()))
+    report.smaller_groups = dict(smaller)
+    limit = min((n for n in (job.limit, recipe.rows_per_scene) if n is not None), default=len(groups))
+    if limit < len(groups):
+        # Spare groups stand in for those about which nothing can be asked.
+        groups = [groups[k] for k in rng.permutation(len(groups))]
+    asker = Asker(scene, groups, recipe.questions, recipe.forms, seed, maker.asked, maker.rejected)
+    made = 0
+    for group in groups:
+        if made == limit:
+            break
+        posed = asker.ask(group)
+        row = maker.row(group, posed) if posed else None
+        if row is not None:
+            made += 1
+            yield row
+
+
+def _rows_that_came_with(maker: RowMaker, questions: list[Imported]) -> Iterator[Row]:
+    """Rows of the questions that came with the scan; one about a frame that is not usable is counted by its reason."""
+    scene = maker.scene
+    number = {frame.id: k for k, frame in enumerate(scene.frames)}
+    why = {frame: reason for reason, frames in scene.scene.dropped.items() for frame in frames}
+    for question in questions:
+        missing = [frame for frame in question.frames if frame not in number]
+        if missing:
+            maker.rejected[f"{question.posed.task}: {why.get(missing[0], 'no_such_image')}"] += 1
+            continue
+        maker.asked[question.posed.task] += 1
+        row = maker.row(tuple(number[frame] for frame in question.frames), question.posed)
+        if row is not None:
+            yield row
 
 
 def open_scene(ref: ScanRef, recipe: DataRecipe) -> Scene:
     """The scan as a build sees it: read, and repaired as the recipe says. Raises `ScanError`."""
     return repair(ref.load(), recipe.of_scan(ref.scene))
-
-
-def _order(scene: Scene, frames: list[Frame]) -> NDArray[np.int64]:
-    """Where frames come in the scan, those that were left out counted."""
-    order = {frame.id: k for k, frame in enumerate(scene.frames)}
-    return np.array([order[frame.id] for frame in frames])
 
 
 def _read_views(scene: Scene, recipe: DataRecipe) -> tuple[list[Frame], ViewStore, list[Summary]]:
@@ -193,17 +227,15 @@ def _good_colors(scene: Scene, settings: FrameSettings) -> list[Frame]:
 class RowMaker:
     """Turns groups of views of one scene into rows."""
 
-    def __init__(self, scene: SceneViews, covisible: Covisibility, groups: list[tuple[int, ...]], seed: list[int]):
-        self.scene, self.recipe = scene, scene.recipe
-        self.asker = Asker(scene, groups, self.recipe.questions, self.recipe.forms, seed)
+    def __init__(self, scene: SceneViews, covisible: Covisibility):
+        self.scene, self.recipe, self.covisible = scene, scene.recipe, covisible
+        self.asked: Counter[str] = Counter()
+        self.rejected: Counter[str] = Counter()
         self._overlapping = {*zip(covisible.source.tolist(), covisible.target.tolist(), strict=True)}
         self._digest = self.recipe.digest
 
-    def row(self, indices: tuple[int, ...]) -> Row | None:
-        """The row of a group, or None where no family has a clear question or an image cannot be read (counted)."""
-        posed = self.asker.ask(indices)
-        if posed is None:
-            return None
+    def row(self, indices: tuple[int, ...], posed: Posed) -> Row | None:
+        """The row of a question about a group, or None where an image cannot be read (counted)."""
         frames = [self.scene.frames[k] for k in indices]
         drawn = self.recipe.images.markers == "drawn"
         try:
@@ -212,7 +244,8 @@ class RowMaker:
                 for k, frame in enumerate(frames)
             ]
         except FrameError as error:
-            self.asker.take_back(posed, error.reason)
+            self.asked[posed.task] -= 1
+            self.rejected[f"{posed.task}: {error.reason}"] += 1
             return None
         group = self.scene.group(indices)
         ids = [frame.id for frame in frames]

@@ -8,7 +8,6 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from hatch_data.actions import ActionLanguage
-from hatch_data.correspondence import STRIDE_PX
 from hatch_data.depth_source import DepthMode
 from hatch_data.errors import SettingsError
 from hatch_data.questions import FAMILIES, Form
@@ -92,8 +91,8 @@ class GridSettings(Settings):
     token_px: int = Field(28, ge=4, description="side of a token in the resized image; 32 for Qwen3-VL")
     min_pixels: int = Field(56 * 56, ge=1, description="area to which a smaller image is enlarged")
     max_pixels: int = Field(12845056, ge=1, description="area to which a larger image is shrunk")
-    stride_px: int = Field(
-        STRIDE_PX, ge=1, le=16, description="pixels between samples of depth; 1 is the highest quality"
+    stride_px: int | None = Field(
+        None, ge=1, le=16, description="pixels of depth between samples; 1: highest quality; none: the flow field's"
     )
 
 
@@ -105,6 +104,11 @@ class SplitSettings(Settings):
     )
     validation: float = Field(0.15, ge=0, lt=1, description="share of the places, or of each scan's time")
     test: float = Field(0.0, ge=0, lt=1, description="the same, for test")
+    benchmark_scans: Literal["test", "any"] = Field(
+        "test",
+        description="validation and test scans of ScanNet, ScanNet++, ARKitScenes: kept for test, or as any other",
+    )
+    files: tuple[str, ...] = Field((), description="their official lists, where they do not lie above the scans")
 
     @model_validator(mode="after")
     def _leaves_training(self) -> SplitSettings:
@@ -132,6 +136,9 @@ class DataRecipe(Settings):
     images: ImageSettings = ImageSettings()
     grid: GridSettings = GridSettings()
     actions: ActionLanguage = ActionLanguage()
+    questions_from: Literal["families", "spar"] = Field(
+        "families", description="ask the families below, or the multi-image questions that come with SPAR-7M-RGBD"
+    )
     questions: dict[str, float] = Field(
         dict.fromkeys(FAMILIES, 1.0), description="family: relative weight; all families unless told otherwise"
     )

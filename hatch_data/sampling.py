@@ -1,9 +1,7 @@
-"""Which views are asked together: pairs over strata of overlap, rotation and baseline, grown to groups; splits that
-share nothing."""
+"""Which views are asked together: pairs over strata of overlap, rotation and baseline, grown to groups."""
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from dataclasses import dataclass
 
@@ -12,7 +10,7 @@ from scipy import sparse
 
 from hatch_data.covisibility import Covisibility
 from hatch_data.geometry import Array
-from hatch_data.recipe import GroupSettings, PairSettings, SplitSettings
+from hatch_data.recipe import GroupSettings, PairSettings
 
 OVERLAP_EDGES = (0.25, 0.4, 0.55, 0.7)
 ROTATION_EDGES_DEG = (15.0, 30.0, 60.0)
@@ -162,27 +160,3 @@ def _draw_in_turn(i: Array, j: Array, stratum: Array, wanted: int, rng: np.rando
                 break
         queues = [queue for queue in queues if queue]
     return chosen
-
-
-def splits_by_space(spaces: list[str], settings: SplitSettings) -> dict[str, str]:
-    """Space -> split. A space's split depends on its name alone, but where the names leave training or a split that is
-    asked for empty, the space of the fullest split that is nearest to it by hash is moved there."""
-    rank = {space: int(hashlib.sha256(space.encode()).hexdigest()[:8], 16) / 2**32 for space in set(spaces)}
-    bounds = (("test", settings.test), ("validation", settings.test + settings.validation))
-    split = {space: next((name for name, bound in bounds if value < bound), "train") for space, value in rank.items()}
-    ordered = sorted(rank, key=lambda space: rank[space])
-    for name, share in (("train", 1.0), ("test", settings.test), ("validation", settings.validation)):
-        count = Counter(split.values())
-        if share == 0 or count[name]:
-            continue
-        donor = max(count, key=lambda other: (count[other], other == "train"))
-        if count[donor] > 1 or name == "train":
-            split[[s for s in ordered if split[s] == donor][-1 if name == "train" else 0]] = name
-    return split
-
-
-def splits_by_time(frames: int, settings: SplitSettings) -> list[str]:
-    """The split of each frame of a scan: training first, then a stretch for validation, then one for test."""
-    test = round(frames * settings.test)
-    validation = round(frames * settings.validation)
-    return ["train"] * (frames - validation - test) + ["validation"] * validation + ["test"] * test

@@ -96,7 +96,9 @@ class RemoteStorage:
         try:
             self._files, self._root = url_to_fs(self._url)
         except (ImportError, ValueError) as error:
-            raise ShardError(f"{url}: cannot be opened ({error}); install what it needs, or name another --out") from None
+            raise ShardError(
+                f"{url}: cannot be opened ({error}); install what it needs, or name another --out"
+            ) from None
 
     def __str__(self) -> str:
         return self._url

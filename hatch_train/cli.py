@@ -48,15 +48,20 @@ _as_json = click.option("--json", "as_json", is_flag=True, help="Print the resul
 @_as_json
 def run(recipe: str, overrides: tuple[str, ...], dry_run: bool, as_json: bool) -> None:
     """Train RECIPE, a file or the name of a shipped one. Run again to continue after a stop."""
-    from hatch_train import inspection, loop
+    from hatch_train import inspection, loop, parallel
     from hatch_train.recipe import read
 
     settings = read(recipe, overrides)
+    if not dry_run and (processes := parallel.to_start(settings)) > 1:
+        again = [recipe, *(part for override in overrides for part in ("--set", override)), *["--json"] * as_json]
+        click.get_current_context().exit(parallel.launch(processes, ["run", *again]))
     if dry_run:
         outlook = inspection.outlook(settings)
         click.echo(json.dumps(outlook, indent=2) if as_json else inspection.outlook_text(settings, outlook))
         return
     report = loop.run(settings)
+    if parallel.rank() > 0:
+        return
     click.echo(json.dumps(report, indent=2) if as_json else inspection.report_text(report))
 
 
@@ -83,6 +88,42 @@ def export(checkpoint: Path, out: Path) -> None:
 
     loop.export(checkpoint, out)
     click.echo(f"{out}: weights, config, tokenizer and image processor")
+
+
+@main.command("eval")
+@click.argument("checkpoint")
+@click.option("--benchmark", "-b", required=True, metavar="NAME", help="Such as spar_mv, mindcube_tiny, held_out.")
+@click.option("--data", "-d", type=click.Path(path_type=Path), required=True, help="Its downloaded files, or shards.")
+@click.option("--out", "-o", type=click.Path(path_type=Path), help="Folder of the report.  [default: below out/eval]")
+@click.option("--limit", type=click.IntRange(1), metavar="N", help="At most N questions, evenly spread.")
+@click.option("--prompt", type=click.Choice(["plain", "action"]), default="plain", show_default=True)
+@click.option("--batch", type=click.IntRange(1), default=8, show_default=True, help="Questions asked together.")
+@click.option("--backend", type=click.Choice(["transformers", "vllm"]), default="transformers", show_default=True)
+@click.option("--max-new-tokens", type=click.IntRange(1), default=2048, show_default=True)
+@click.option("--max-pixels", type=click.IntRange(1), help="Bound on an image.  [default: the checkpoint's]")
+@_as_json
+def evaluate(checkpoint: str, as_json: bool, **options: Any) -> None:
+    """Ask CHECKPOINT (a Hugging Face folder, a hub id or OUTPUT/checkpoints/...) a benchmark's questions.
+
+    Run again to go on after a stop. Prints native and repaired scores; the folder has the replies and a picture.
+    """
+    from hatch_train.evaluation import report, run
+
+    request = run.Request(checkpoint, **options)
+    found = run.evaluate(request)
+    click.echo(json.dumps(found, indent=2) if as_json else f"{report.text(found)}\n{request.folder}")
+
+
+@main.command()
+@click.argument("first", type=click.Path(path_type=Path))
+@click.argument("second", type=click.Path(path_type=Path))
+@_as_json
+def compare(first: Path, second: Path, as_json: bool) -> None:
+    """Test whether report SECOND is better than report FIRST, sample by sample."""
+    from hatch_train.evaluation import comparison
+
+    found = comparison.compare(comparison.read_report(first), comparison.read_report(second))
+    click.echo(json.dumps(found, indent=2) if as_json else comparison.text(found))
 
 
 if __name__ == "__main__":

@@ -44,7 +44,7 @@ class Shards:
         if not weights:
             raise ShardError("no shards: name folders that hatch-data built, as in --set data.shards=[out/demo]")
         files = [(file, weight) for folder, weight in weights.items() for file in _files(Path(folder), split)]
-        self.files = [file for file, _ in files]
+        self.split, self.files = split, [file for file, _ in files]
         self.rows: list[dict[str, Any]] = []
         places: list[tuple[int, int, int]] = []
         for number, path in enumerate(self.files):

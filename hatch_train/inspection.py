@@ -8,14 +8,13 @@ from typing import Any
 import numpy as np
 
 from hatch_data.settings import to_yaml
+from hatch_train import flops
 from hatch_train.data import Plan, Shards
-from hatch_train.errors import TrainingError
-from hatch_train.loop import learnable_texts
-from hatch_train.model import Processor, count_parameters, load_processor
+from hatch_train.loop import learnable_texts, plan_of
+from hatch_train.model import Processor, load_processor, part_of, skeleton
 from hatch_train.recipe import Recipe, TinySettings
 from hatch_train.shapes import known_family
 from hatch_train.stages import kinds
-from hatch_train.stages.base import Stage
 from hatch_train.stages.supervised import IMAGE_TOKEN, Supervised
 
 #: fp32 weight, gradient and the two moments of Adam; a frozen parameter is a weight alone.
@@ -24,13 +23,19 @@ BYTES_TRAINED, BYTES_FROZEN = 16, 4
 
 def outlook(recipe: Recipe) -> dict[str, Any]:
     """Plan, steps and memory of each stage. Needs the shards, but no weights, network or GPU."""
-    parameters = count_parameters(recipe.model)
+    model = skeleton(recipe.model)
+    parameters: Counter[str] = Counter()
+    for name, parameter in model.named_parameters():
+        parameters[part_of(name)] += parameter.numel()
     processor, exact = _processor(recipe)
     stages = {}
     for name, settings in recipe.stages.items():
         stage = kinds()[settings.kind](name, settings, recipe, processor)
-        plan = _plan(stage)
+        plan = plan_of(stage)
         packs = plan.epoch(0)
+        needs = flops.Flops(model, stage.trains)
+        one = flops.work(stage.batch(plan.shards, [plan.items[i] for i in packs[0]], 0))
+        activations = needs.activation_bytes(one, recipe.model.gradient_checkpointing)
         trained = sum(count for part, count in parameters.items() if stage.trains(part))
         seen = settings.steps * settings.accumulate
         stages[name] = {
@@ -44,7 +49,9 @@ def outlook(recipe: Recipe) -> dict[str, Any]:
             "tokens per step": round(float(plan.tokens.sum()) / max(len(packs), 1) * settings.accumulate),
             "parameters trained": trained,
             "parameters frozen": sum(parameters.values()) - trained,
+            "TFLOP per step": round(needs.needed(one) * settings.accumulate / 1e12, 4),
             "memory before activations GB": round(_state_bytes(parameters, trained) / 1e9, 2),
+            "activations of a pack GB": round(activations / 1e9, 2),
         }
     return {"model": recipe.model.name, "exact lengths": exact, "parameters": parameters, "stages": stages}
 
@@ -53,8 +60,14 @@ def outlook_text(recipe: Recipe, found: dict[str, Any]) -> str:
     lines = [to_yaml(recipe), f"{found['model']}: {_count(sum(found['parameters'].values()))} parameters"]
     for name, facts in found["stages"].items():
         lines += ["", f"stage {name}", *_rows({k: _count(v) if k.startswith("param") else v for k, v in facts.items()})]
-    lines += ["", "Memory is 16 bytes a trained and 4 a frozen parameter; activations come on top: lower max_pixels,"]
-    lines += ["tokens or pairs, or set model.gradient_checkpointing, where they do not fit."]
+    lines += [
+        "",
+        "Memory is 16 bytes a trained and 4 a frozen parameter, shared by the GPUs. Activations, roughly, come on",
+    ]
+    lines += [
+        "top on each: lower max_pixels, tokens or pairs, or set model.gradient_checkpointing, where they do not fit."
+    ]
+    lines += ["FLOPs are those needed by the first pack, times accumulate; generation is not counted."]
     if not found["exact lengths"]:
         lines.append("Text lengths are estimated, since a dry run does not download the tokenizer.")
     return "\n".join(lines)
@@ -70,7 +83,7 @@ def check(recipe: Recipe) -> dict[str, Any]:
     found: dict[str, Any] = {"rows": rows, "exact lengths": exact, "sizes": {}, "sample": None}
     for name, settings in recipe.stages.items():
         stage = kinds()[settings.kind](name, settings, recipe, processor)
-        plan = _plan(stage)
+        plan = plan_of(stage)
         found["sizes"][name] = {
             "items": len(plan.items),
             "dropped": plan.dropped,
@@ -142,15 +155,6 @@ def _processor(recipe: Recipe) -> tuple[Processor, bool]:
         stand_in = recipe.model.model_copy(update={"name": "tiny", "tiny": TinySettings(family=family)})
         return load_processor(stand_in, learnable_texts(recipe)), False
     return load_processor(recipe.model, learnable_texts(recipe)), True
-
-
-def _plan(stage: Stage) -> Plan:
-    recipe = stage.recipe
-    shards = Shards(recipe.data.shards, "train", stage.small)
-    plan = Plan(shards, stage.items(shards), stage.caps, recipe.seed)
-    if not plan.items:
-        raise TrainingError(f"stage {stage.name}: nothing to train on in {', '.join(recipe.data.shards)}")
-    return plan
 
 
 def _sample(stage: Supervised, plan: Plan) -> dict[str, Any]:

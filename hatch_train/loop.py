@@ -2,41 +2,40 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-import json
 import math
 import os
 import resource
 import signal
+import statistics
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
-import yaml
 from torch.nn.utils import clip_grad_norm_
-from torch.optim import AdamW
 from torch.utils.tensorboard import SummaryWriter
 
-from hatch_data.errors import SettingsError
-from hatch_data.settings import to_yaml
-from hatch_data.shards import write_text
-from hatch_train import checkpoint
+from hatch_data.errors import HatchError
+from hatch_train import checkpoint, flops, parallel
 from hatch_train.checkpoint import Position
-from hatch_train.data import Loaded, Plan, Shards, batches, held_out, manifests
+from hatch_train.data import Loaded, Plan, Shards, Ticket, batches, held_out
 from hatch_train.errors import ModelError, Stopped, TrainingError
-from hatch_train.model import VisionLanguageModel, count_parameters, load
-from hatch_train.recipe import Recipe, first_difference, read
-from hatch_train.stages import kinds
-from hatch_train.stages.base import Batch, Stage
+from hatch_train.folder import Report, claim
+from hatch_train.model import VisionLanguageModel, count_parameters, load, load_processor, part_of
+from hatch_train.optimisation import backward, counts_of, learning_rate, optimiser, summed
+from hatch_train.recipe import Recipe, read
+from hatch_train.stages import attach_heads, kinds
+from hatch_train.stages.base import HEADS, Batch, Stage
 
 #: A model with more parameters than this is not trained on a CPU unless that is asked for.
 LARGEST_ON_CPU = 100_000_000
-_PACKAGES = ("hatch-spatial", "torch", "transformers", "peft", "tokenizers", "numpy", "pyarrow", "pillow")
+#: Steps whose median loss a spike is measured against.
+RECENT = 32
 
 
 def run(recipe: Recipe) -> dict[str, Any]:
@@ -48,31 +47,40 @@ def run(recipe: Recipe) -> dict[str, Any]:
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     device = _device(recipe)
     output = Path(recipe.output)
-    _claim(output, recipe)
-    found = checkpoint.finished(output / "checkpoints")
-    model = load(recipe.model, learnable_texts(recipe), recipe.seed, output / "processor")
-    model.processor.save(output / "processor")
-    model.model.to(device)
-    start = Position()
-    if found:
-        start = checkpoint.position(found[-1])
-        _say(f"continuing from {found[-1]}")
-        checkpoint.restore(found[-1], model.model)
-    report = _Report(output / "report.json")
-    report.tree["split"] = splits(recipe)
-    report.tree["from"] = "a random model" if recipe.model.name == "tiny" else recipe.model.name
-    with _signals() as asked, SummaryWriter(str(output / "tensorboard")) as board:
-        for number, (name, settings) in enumerate(recipe.stages.items()):
-            if number < start.stage:
-                continue
-            stage = kinds()[settings.kind](name, settings, recipe, model.processor)
-            at = start if number == start.stage else Position(number)
-            resume = found[-1] if found and number == start.stage else None
-            _Training(recipe, stage, model, at, board, report).run(resume, asked)
-    model.save(output / "model", recipe.model.saved_dtype)
-    report.tree["model"] = str(output / "model")
-    report.save()
+    with parallel.joined(device):
+        parallel.by_the_first(lambda: claim(recipe))
+        report = Report(recipe)
+        model = _open(recipe, device)
+        found = checkpoint.finished(output / "checkpoints")
+        start = checkpoint.position(found[-1]) if found else Position()
+        if found:
+            _say(f"continuing from {found[-1]}")
+        stages = [kinds()[s.kind](name, s, recipe, model.processor) for name, s in recipe.stages.items()]
+        with _signals() as asked, _board(output) as board:
+            for number in range(start.stage, len(stages)):
+                resumed = bool(found) and number == start.stage
+                training = _Training(stages[: number + 1], model, start if resumed else Position(number), board, report)
+                training.run(found[-1] if resumed else None, asked)
+    if parallel.rank() == 0:
+        del model, training  # before the weights are in memory once more
+        _export(recipe, checkpoint.finished(output / "checkpoints")[-1], output / "model")
+        report.tree["model"] = str(output / "model")
+        report.save()
     return report.tree
+
+
+def _open(recipe: Recipe, device: torch.device) -> VisionLanguageModel:
+    """The model on its device; the first process leaves the processor in the output folder for the others."""
+    folder = Path(recipe.output) / "processor"
+
+    def saved() -> None:
+        load_processor(recipe.model, learnable_texts(recipe), folder).save(folder)
+
+    parallel.by_the_first(saved)
+    model = load(recipe.model, (), recipe.seed, folder)
+    attach_heads(model, recipe)
+    parallel.shard(model.shell, model.blocks, device)
+    return model
 
 
 def export(source: Path, out: Path) -> None:
@@ -82,53 +90,76 @@ def export(source: Path, out: Path) -> None:
         raise TrainingError(f"{source}: not a checkpoint of a run, such as out/tiny/checkpoints/01-00000200")
     if out.is_dir() and any(out.iterdir()):
         raise TrainingError(f"{out}: not empty; name a new folder")
-    recipe = read(run_folder / "recipe.yaml")
-    model = load(recipe.model, (), recipe.seed, run_folder / "processor")
+    _export(read(run_folder / "recipe.yaml"), source, out)
+
+
+def _export(recipe: Recipe, source: Path, out: Path) -> None:
+    model = load(recipe.model, (), recipe.seed, source.parent.parent / "processor")
+    attach_heads(model, recipe)
     checkpoint.restore(source, model.model)
+    if hasattr(model.model, HEADS):
+        delattr(model.model, HEADS)
     model.save(out, recipe.model.saved_dtype)
 
 
+@dataclass(frozen=True)
+class _Told:
+    """What a process tells the others about its share of a step, before anything is computed."""
+
+    ids: list[str]
+    counts: dict[str, int]
+    tokens: int
+    flops: float
+    waited_s: float
+    error: HatchError | None
+
+
 class _Training:
-    """One stage of a run."""
+    """The last of some stages, those before it being over."""
 
     def __init__(
         self,
-        recipe: Recipe,
-        stage: Stage,
+        stages: Sequence[Stage],
         model: VisionLanguageModel,
         position: Position,
-        board: SummaryWriter,
-        report: _Report,
+        board: SummaryWriter | None,
+        report: Report,
     ):
-        self.recipe, self.stage, self.model, self.board = recipe, stage, model, board
-        self.settings = stage.settings
-        shards = Shards(recipe.data.shards, "train", stage.small)
-        self.plan = Plan(shards, stage.items(shards), stage.caps, recipe.seed)
-        if not self.plan.items:
-            raise TrainingError(f"stage {stage.name}: nothing to train on in {', '.join(recipe.data.shards)}")
+        self.stage, self.model, self.board = stages[-1], model, board
+        self.recipe, self.settings = self.stage.recipe, self.stage.settings
+        self.mine = _share(self.stage)
+        self.plan = plan_of(self.stage)
         if position.plan not in ("", self.plan.fingerprint):
             raise TrainingError(
-                f"stage {stage.name}: the shards are not those with which this run began (plan {position.plan}, now "
-                f"{self.plan.fingerprint}); use another --set output=..."
+                f"stage {self.stage.name}: the shards are not those with which this run began (plan {position.plan}, "
+                f"now {self.plan.fingerprint}); use another --set output=..."
             )
         self.position = replace(position, plan=self.plan.fingerprint)
-        self.report = report.stage(stage, self.plan)
+        self.report = report.stage(self.stage, self.plan)
         self.save_report = report.save
-        model.train_only(stage.trains)
+        model.train_only(self.stage.trains)
+        self.flops = flops.Flops(model.model, self.stage.trains)
         self.optimiser = optimiser(model, self.settings)
-        self.checkpoints = Path(recipe.output) / "checkpoints"
+        self.checkpoints = Path(self.recipe.output) / "checkpoints"
+        #: What is no longer as the base model has it.
+        self.changed = [n for n, _ in model.model.named_parameters() if any(s.trains(part_of(n)) for s in stages)]
 
     def run(self, resume: Path | None, asked: list[int]) -> None:
         """Evaluate, train from the position on, evaluate."""
         if resume is not None:
             checkpoint.restore(resume, self.model.model, self.optimiser)
-        if "before" not in self.report:
-            self.report["before"] = self.evaluate()
-            self.save_report()
+        self.evaluated("before")
         if self.position.step < self.settings.steps:
             self.train(asked)
-        if "after" not in self.report:
-            self.report["after"] = self.evaluate()
+        self.evaluated("after")
+
+    def evaluated(self, when: str) -> None:
+        """The stage's figures in the report, found by the first process where they are missing."""
+        if when in self.report:
+            return
+        with parallel.whole(self.model.shell):
+            self.report[when] = parallel.by_the_first(lambda: self.model.shell(self.evaluate))
+        if parallel.rank() == 0:
             self.save_report()
 
     def evaluate(self) -> dict[str, Any]:
@@ -147,99 +178,172 @@ class _Training:
         settings, first = self.settings, self.position.step
         count = (settings.steps - first) * settings.accumulate
         place = (self.position.epoch, self.position.number)
-        reader = batches(self.stage.batch, self.plan, *place, count, self.recipe.data.workers)
+        tickets = self.plan.tickets(*place, count)
+        dealt = (self.recipe.data.workers, parallel.rank(), parallel.world())
+        reader = batches(self.stage.batch, self.plan, *place, count, *dealt)
         started = saved = time.monotonic()
         for step in range(first, settings.steps):
             began = time.monotonic()
-            loaded = [next(reader) for _ in range(settings.accumulate)]
-            waited = time.monotonic() - began
-            terms = self.step(step, loaded)
-            last = loaded[-1].ticket
-            self.position = replace(self.position, step=step + 1, epoch=last.epoch, number=last.number + 1)
+            packs = list(islice(tickets, settings.accumulate))
+            parts, told = self.read(step, reader)
+            terms = self.step(step, parts, told)
+            place = (packs[-1].epoch, packs[-1].number + 1)
+            self.position = replace(self.position, step=step + 1, epoch=place[0], number=place[1])
             now = time.monotonic()
             left_s = (now - started) / (step + 1 - first) * (settings.steps - step - 1)
-            self.log(step + 1, terms, loaded, waited, now - began, left_s)
+            self.log(step + 1, terms, packs, told, now - began, left_s)
             done = step + 1 == settings.steps
-            if done or asked or (step + 1) % self.recipe.checkpoint.every == 0:
-                keep = self.recipe.checkpoint.keep
-                checkpoint.save(self.checkpoints, self.position, self.model.model, self.optimiser, keep)
+            stop = next((number for numbers in parallel.gather(asked) for number in numbers), None)
+            if done or stop is not None or (step + 1) % self.recipe.checkpoint.every == 0:
                 self.report["seconds"] = round(self.report.get("seconds", 0.0) + now - saved, 1)
-                self.save_report()
                 saved = now
-            if asked and not done:
-                what = f"stopped by {signal.Signals(asked[0]).name} after step {step + 1} of stage {self.stage.name}"
+                self.save()
+            if stop is not None and not done:
+                what = f"stopped by {signal.Signals(stop).name} after step {step + 1} of stage {self.stage.name}"
                 raise Stopped(f"{what} and saved; run the same command to go on")
 
-    def step(self, step: int, loaded: list[Loaded]) -> dict[str, float]:
-        """One update from one or more packs; the mean of each term over all of them."""
+    def read(self, step: int, reader: Iterator[Loaded]) -> tuple[list[Batch], list[_Told]]:
+        """This process's packs of a step, and what all have to say about theirs. Raises what any of them met."""
+        began, error, parts = time.monotonic(), None, []
+        waited_s = 0.0
+        try:
+            batches = [next(reader).batch for _ in range(self.mine)]
+            waited_s = time.monotonic() - began
+            parts = self.prepared(batches, step)
+        except HatchError as found:
+            error = found
+        told = parallel.gather(
+            _Told(
+                [row for part in parts for row in part.ids],
+                counts_of(parts),
+                sum(part.tokens for part in parts),
+                sum(self.flops.needed(flops.work(part)) for part in parts) * self.stage.updates,
+                waited_s,
+                error,
+            )
+        )
+        for one in told:
+            if one.error is not None:
+                raise one.error
+        return parts, told
+
+    def prepared(self, batches: list[Batch], step: int) -> list[Batch]:
+        if type(self.stage).prepare is Stage.prepare:
+            return batches
+        with parallel.whole(self.model.shell):
+            return [
+                p
+                for one in batches
+                for p in self.model.shell(lambda one=one: self.stage.prepare(self.model, one, step))
+            ]
+
+    def step(self, step: int, parts: list[Batch], told: list[_Told]) -> dict[str, float]:
+        """The updates of a step, as a rule one; the mean of each term over all packs at the last."""
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate(step, self.settings)
-        means = backward(self.stage, self.model, [part.batch for part in loaded])
-        if not math.isfinite(means["loss"]):
-            ids = ", ".join(row for part in loaded for row in part.batch.ids)
-            raise TrainingError(f"{self.stage.name}: the loss of step {step + 1} is {means['loss']}; its rows: {ids}")
-        trained = [p for group in self.optimiser.param_groups for p in group["params"]]
-        means["gradient"] = float(clip_grad_norm_(trained, self.settings.clip))
-        self.optimiser.step()
-        self.optimiser.zero_grad()
+        totals = {name: sum(one.counts[name] for one in told) for name in told[0].counts}
+        means: dict[str, float] = {}
+        for _ in range(self.stage.updates):
+            try:
+                means = summed(parallel.gather(backward(self.stage, self.model, parts, totals)))
+                trained = [p for group in self.optimiser.param_groups for p in group["params"]]
+                means["gradient"] = float(parallel.plain(clip_grad_norm_(trained, self.settings.clip)))
+                if self.sound(step, means, told):
+                    self.optimiser.step()
+            except torch.OutOfMemoryError:
+                self.out_of_memory(parts)
+            self.optimiser.zero_grad()
         return means
 
+    def sound(self, step: int, means: dict[str, float], told: list[_Told]) -> bool:
+        """Whether to take the step; where the loss is none, or spikes, name the rows, and stop unless told to skip."""
+        loss, recent, settings = means["loss"], self.position.recent, self.settings
+        finite = math.isfinite(loss) and math.isfinite(means["gradient"])
+        spikes = (
+            settings.spike is not None and len(recent) == RECENT and loss > settings.spike * statistics.median(recent)
+        )
+        if finite and not spikes:
+            self.position = replace(self.position, recent=(*recent, loss)[-RECENT:])
+            return True
+        rows = [row for one in told for row in one.ids]
+        wrong = f"the loss of step {step + 1} is {loss:.4g} and its gradient {means['gradient']:.4g}"
+        if settings.on_bad_loss == "stop":
+            raise TrainingError(f"{self.stage.name}: {wrong}; its rows: {', '.join(rows)}")
+        _say(f"{self.stage.name}: {wrong}: skipped; its rows: {', '.join(rows)}")
+        self.report["skipped"].append({"step": step + 1, "loss": str(loss), "rows": rows})
+        return False
+
+    def out_of_memory(self, parts: list[Batch]) -> NoReturn:
+        rows = ", ".join(row for part in parts for row in part.ids)
+        size = max(part.tokens for part in parts)
+        patches = max(sum(t * h * w for t, h, w in flops.work(part).grids) for part in parts)
+        sizes = [key for key in ("tokens", "pairs", "patches") if key in type(self.settings).model_fields]
+        keys = ", ".join(f"stages.{self.stage.name}.{key}" for key in sizes)
+        again = "" if self.recipe.model.gradient_checkpointing else ", or set model.gradient_checkpointing=true"
+        lower = f"model.max_pixels, {keys}{again}"
+        raise TrainingError(
+            f"{self.stage.name}: out of memory with up to {size} tokens and {patches} patches a pack; lower {lower}; "
+            f"its rows: {rows}"
+        ) from None
+
+    def save(self) -> None:
+        """A checkpoint and the report that goes with it."""
+        keep = self.recipe.checkpoint.keep
+        checkpoint.save(self.checkpoints, self.position, self.model.model, self.changed, self.optimiser, keep)
+        if parallel.rank() == 0:
+            self.save_report()
+
     def log(
-        self, step: int, terms: dict[str, float], loaded: list[Loaded], waited_s: float, took_s: float, left_s: float
+        self, step: int, terms: dict[str, float], packs: list[Ticket], told: list[_Told], took_s: float, left_s: float
     ) -> None:
         """One line to stderr, the same to TensorBoard."""
-        tokens_per_s, wait = sum(part.batch.tokens for part in loaded) / took_s, waited_s / took_s
-        full = self.plan.fill([part.ticket.items for part in loaded])
-        memory_gb = peak_memory_bytes(self.model.device) / 1e9
+        if self.board is None:
+            return
+        # Processes wait for one another, so the longest wait is that of all.
+        wait = max(one.waited_s for one in told) / took_s
+        scalars = terms | {
+            "learning_rate": learning_rate(step - 1, self.settings),
+            "tokens_per_s": sum(one.tokens for one in told) / took_s,
+            "tflops_per_s": sum(one.flops for one in told) / took_s / 1e12,
+            "data_wait": wait,
+            "pack_fill": self.plan.fill([pack.items for pack in packs]),
+            "peak_memory_gb": peak_memory_bytes(self.model.device) / 1e9,
+        }
+        speed = f"{scalars['tokens_per_s']:.0f} tok/s"
+        if (peak := flops.peak(self.model.device)) is not None:
+            scalars["mfu"] = scalars["tflops_per_s"] * 1e12 / peak / parallel.world()
+            speed += f" mfu {scalars['mfu']:.1%}"
         figures = " ".join(f"{name} {value:.3f}" for name, value in terms.items() if name != "gradient")
         place = f"{self.position.epoch}:{self.position.number}"
         _say(
-            f"{self.stage.name} {step}/{self.settings.steps} {figures} | {tokens_per_s:.0f} tok/s wait {wait:.0%} "
-            f"full {full:.0%} {memory_gb:.1f} GB eta {int(left_s) // 60}:{int(left_s) % 60:02d} at {place}"
+            f"{self.stage.name} {step}/{self.settings.steps} {figures} | {speed} wait {wait:.0%} "
+            f"full {scalars['pack_fill']:.0%} {scalars['peak_memory_gb']:.1f} GB "
+            f"eta {int(left_s) // 60}:{int(left_s) % 60:02d} at {place}"
         )
-        scalars = terms | {
-            "learning_rate": learning_rate(step - 1, self.settings),
-            "tokens_per_s": tokens_per_s,
-            "data_wait": wait,
-            "pack_fill": full,
-            "peak_memory_gb": memory_gb,
-        }
         for name, value in scalars.items():
             self.board.add_scalar(f"{self.stage.name}/{name}", value, step)
 
 
-def backward(stage: Stage, model: VisionLanguageModel, parts: Sequence[Batch]) -> dict[str, float]:
-    """Add the gradients of a step's packs; the loss and the mean of each term over all of them."""
-    totals = {name: sum(part.counts[name] for part in parts) for name in parts[0].counts}
-    means: dict[str, float] = dict.fromkeys(("loss", *stage.weights), 0.0)
-    for part in parts:
-        # Divided by the number in the whole step, so that packs of different size weigh what they hold.
-        shares = {name: value / max(totals[name], 1) for name, value in stage.losses(model, part).items()}
-        loss = torch.stack([weight * shares[name] for name, weight in stage.weights.items()]).sum()
-        loss.backward()
-        for name, value in {"loss": loss, **shares}.items():
-            means[name] = means.get(name, 0.0) + float(value.detach())
-    return means
+def plan_of(stage: Stage) -> Plan:
+    """The plan of a stage's training. Raises `TrainingError` where nothing is in it."""
+    data = stage.recipe.data
+    shards = Shards(data.shards, "train", stage.small)
+    plan = Plan(shards, stage.items(shards), stage.caps, stage.recipe.seed, single_image_share=data.single_image_share)
+    if not plan.items:
+        raise TrainingError(f"stage {stage.name}: nothing to train on in {', '.join(data.shards)}")
+    return plan
 
 
-def optimiser(model: VisionLanguageModel, settings: Any) -> AdamW:
-    """AdamW over what is trained; biases and norms do not decay."""
-    trained = [p for p in model.model.parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for p in trained if p.ndim > 1], "weight_decay": settings.weight_decay},
-        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    return AdamW(groups, lr=settings.learning_rate, betas=settings.betas)
-
-
-def learning_rate(step: int, settings: Any) -> float:
-    """Linear warmup, then a cosine to `final_rate` of the peak; a function of the step alone."""
-    warmup = max(1, round(settings.warmup * settings.steps))
-    if step < warmup:
-        return settings.learning_rate * (step + 1) / warmup
-    progress = (step - warmup) / max(1, settings.steps - warmup)
-    fall = (1 + math.cos(math.pi * progress)) / 2
-    return settings.learning_rate * (settings.final_rate + (1 - settings.final_rate) * fall)
+def _share(stage: Stage) -> int:
+    """How many packs of a step are this process's."""
+    packs, processes = stage.settings.accumulate, parallel.world()
+    if packs % processes:
+        near = -(-packs // processes) * processes
+        raise TrainingError(
+            f"stage {stage.name}: {packs} packs a step cannot be shared evenly by {processes} processes; "
+            f"use --set stages.{stage.name}.accumulate={near}"
+        )
+    return packs // processes
 
 
 def peak_memory_bytes(device: torch.device) -> int:
@@ -254,43 +358,16 @@ def learnable_texts(recipe: Recipe) -> Iterator[str]:
     """The texts of the training rows, from which the tokenizer of a tiny model is learnt."""
     for row in Shards(recipe.data.shards, "train", ("messages", "answer", "actions")).rows:
         yield from (turn["content"] for turn in row["messages"])
-        for label in row["actions"]:
-            yield f'<action>[{{"from": 1, "to": 2, "actions": {label["json"]}}}, {{"from": 1</action>'
-        yield f"<answer>{row['answer']}</answer>"
+        pairs = (
+            f'{{"from": {a["source"] + 1}, "to": {a["target"] + 1}, "actions": {a["json"]}}}' for a in row["actions"]
+        )
+        yield f"<action>[{', '.join(pairs)}]</action><answer>{row['answer']}</answer>"
     yield from (getattr(stage, "instruction", "") for stage in recipe.stages.values())
-
-
-def splits(recipe: Recipe) -> list[str]:
-    """How each shard folder's held-out rows were set apart, as its build says."""
-    return [str(tree.get("split", {}).get("by", "a rule not said")) for tree in manifests(recipe.data.shards)]
-
-
-class _Report:
-    """`report.json`, written after each evaluation and read back on resume."""
-
-    def __init__(self, path: Path):
-        self.path = path
-        self.tree: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"stages": {}}
-
-    def stage(self, stage: Stage, plan: Plan) -> dict[str, Any]:
-        packs = plan.epoch(0)
-        facts = {
-            "kind": stage.settings.kind,
-            "steps": stage.settings.steps,
-            "items": len(plan.items),
-            "dropped": plan.dropped,
-            "packs": len(packs),
-            "fill": round(plan.fill(packs), 4),
-        }
-        return self.tree["stages"].setdefault(stage.name, facts)
-
-    def save(self) -> None:
-        write_text(self.path, json.dumps(self.tree, indent=2))
 
 
 def _device(recipe: Recipe) -> torch.device:
     if recipe.device != "cpu" and torch.cuda.is_available():
-        return torch.device("cuda", 0)
+        return torch.device("cuda", parallel.local_rank())
     if recipe.device == "cuda":
         raise ModelError("device is 'cuda', but torch sees no GPU; use --set device=cpu, or a CUDA build of torch")
     total = sum(count_parameters(recipe.model).values())
@@ -300,28 +377,6 @@ def _device(recipe: Recipe) -> torch.device:
             raise ModelError(f"{what}; train on one, try recipes/tiny.yaml, or force it with --set device=cpu")
         _say(f"warning: {what}: a step takes minutes and memory is {16 * total / 1e9:.0f} GB or more")
     return torch.device("cpu")
-
-
-def _claim(output: Path, recipe: Recipe) -> None:
-    """Make the output folder this recipe's, or raise `SettingsError` where it is another's."""
-    path = output / "recipe.yaml"
-    if path.is_file():
-        old = yaml.safe_load(path.read_text(encoding="utf-8"))
-        if (difference := first_difference(old, recipe.model_dump(mode="json"))) is not None:
-            raise SettingsError(f"{output}: holds a run of another recipe ({difference}); use another --set output=...")
-        return
-    if output.is_dir() and any(output.iterdir()):
-        raise SettingsError(f"{output}: not empty and not a run of hatch-train; use another --set output=...")
-    output.mkdir(parents=True, exist_ok=True)
-    write_text(output / "versions.json", json.dumps({name: _version(name) for name in _PACKAGES}, indent=2))
-    write_text(path, to_yaml(recipe))
-
-
-def _version(package: str) -> str:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return "not installed"
 
 
 @contextmanager
@@ -337,5 +392,16 @@ def _signals() -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
+@contextmanager
+def _board(output: Path) -> Iterator[SummaryWriter | None]:
+    """TensorBoard's files, written by the first process."""
+    if parallel.rank():
+        yield None
+        return
+    with SummaryWriter(str(output / "tensorboard")) as board:
+        yield board
+
+
 def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    if parallel.rank() == 0:
+        print(line, file=sys.stderr, flush=True)

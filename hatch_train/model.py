@@ -5,6 +5,7 @@ The families: Qwen2.5-VL and Qwen3-VL, by hub id, by folder, or `tiny`, a small 
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from hatch_train import adapters
 from hatch_train.errors import ModelError
+from hatch_train.parallel import Shell
 from hatch_train.recipe import ModelSettings
 from hatch_train.shapes import FAMILIES, known_config, known_family, tiny_config
 from hatch_train.tokenizer import train_tokenizer
@@ -67,10 +69,16 @@ class VisionLanguageModel:
 
     def __init__(self, model: nn.Module, processor: Processor, lora: bool = False):
         self.model: Any = model
+        self.shell = Shell(model)
         self.processor, self.lora = processor, lora
         scale = torch.tensor(processor.images.image_std) * 255
         shift = torch.tensor(processor.images.image_mean) * 255
         self._scale, self._shift = scale[None, :, None], shift[None, :, None]
+
+    @property
+    def blocks(self) -> list[nn.Module]:
+        """The layers of the vision tower and of the language model, in the order in which they run."""
+        return [*self.model.model.visual.blocks, *self.model.model.language_model.layers]
 
     @property
     def device(self) -> torch.device:
@@ -104,19 +112,33 @@ class VisionLanguageModel:
 
     def _bf16(self) -> torch.autocast:
         """The model itself computes in bf16 on a GPU; losses, outside of it, in fp32."""
-        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.device.type == "cuda")
+        # Without a cache, which would hold a bf16 copy of all weights; each is used once.
+        cuda = self.device.type == "cuda"
+        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=cuda, cache_enabled=False)
 
     def generate(
-        self, ids: Tensor, mask: Tensor, types: Tensor, pixels: Tensor, grids: Tensor, max_new_tokens: int
+        self,
+        ids: Tensor,
+        mask: Tensor,
+        types: Tensor,
+        pixels: Tensor,
+        grids: Tensor,
+        max_new_tokens: int,
+        temperature: float = 0.0,
+        copies: int = 1,
     ) -> Tensor:
-        """(batch, length + new) greedy continuation of left-padded prompts."""
+        """(batch * copies, length + new) continuations of left-padded prompts: the likeliest tokens, or at a
+        temperature tokens drawn with torch's own random numbers, `copies` times for each prompt."""
         tokenizer = self.processor.tokenizer
         inputs = {"input_ids": ids, "attention_mask": mask, "mm_token_type_ids": types, "image_grid_thw": grids}
+        sampling: dict[str, Any] = {"temperature": temperature, "top_k": 0, "top_p": 1.0} if temperature else {}
         config = GenerationConfig(
-            do_sample=False,
+            do_sample=temperature > 0,
+            num_return_sequences=copies,
             max_new_tokens=max_new_tokens,
             eos_token_id=tokenizer.eos_token_id,
             pad_token_id=tokenizer.pad_token_id,
+            **sampling,
         )
         with self._bf16():
             return self.model.generate(
@@ -148,6 +170,8 @@ class VisionLanguageModel:
 def part_of(parameter: str) -> str:
     """`vision` for parameters of the tower and its merger, `deepstack` for Qwen3-VL's mergers of inner layers, which
     only the language model sees, `adapter` for those that LoRA adds, else `language`."""
+    if "alignment_heads." in parameter:
+        return "head"
     if ".lora_" in parameter:
         return "adapter"
     if ".deepstack_merger_list." in parameter:
@@ -186,7 +210,10 @@ def load(
         torch.manual_seed(seed)
         adapters.add(model, settings.lora)
     if settings.gradient_checkpointing:
-        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        with warnings.catch_warnings():
+            # Renamed in transformers 5; the old name is there in all versions that this package allows.
+            warnings.filterwarnings("ignore", "`gradient_checkpointing_enable` is deprecated", FutureWarning)
+            model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     return VisionLanguageModel(model, processor, settings.lora is not None)
 
 
@@ -221,8 +248,8 @@ def _from_pretrained(kind: Any, name: str, **options: Any) -> Any:
         ) from None
 
 
-def count_parameters(settings: ModelSettings) -> Counter[str]:
-    """Parameters of each part, without loading weights."""
+def skeleton(settings: ModelSettings) -> Any:
+    """The model without its weights."""
     if known_family(settings.name):
         config = known_config(settings.name)
     elif settings.name == "tiny":
@@ -234,7 +261,12 @@ def count_parameters(settings: ModelSettings) -> Counter[str]:
         model = FAMILIES[config.model_type].model(config)
         if settings.lora:
             adapters.add(model, settings.lora)
+    return model
+
+
+def count_parameters(settings: ModelSettings) -> Counter[str]:
+    """Parameters of each part, without loading weights."""
     counts: Counter[str] = Counter()
-    for name, parameter in cast(nn.Module, model).named_parameters():
+    for name, parameter in cast(nn.Module, skeleton(settings)).named_parameters():
         counts[part_of(name)] += parameter.numel()
     return counts

@@ -14,9 +14,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from hatch_data.settings import Settings
 from hatch_train.model import VisionLanguageModel
+
+#: Supervised positions whose logits are in memory at once.
+LOSS_CHUNK = 1024
 
 
 class Caps(Settings):
@@ -83,8 +88,27 @@ def position_ids(model: VisionLanguageModel, packed: Pack) -> Tensor:
     return torch.cat(parts, dim=2)
 
 
+def token_losses(model: VisionLanguageModel, packed: Pack, temperature: float = 1.0) -> Tensor:
+    """(n,) fp32 cross-entropy of each supervised token. Of long replies only a chunk of the logits is in memory."""
+    hidden, targets = _before_supervised(model, packed)
+
+    def losses(some: Tensor, wanted: Tensor) -> Tensor:
+        return F.cross_entropy(model.logits(some).float() / temperature, wanted, reduction="none")
+
+    chunks = list(zip(hidden.split(LOSS_CHUNK), targets.split(LOSS_CHUNK), strict=True))
+    if len(chunks) <= 1:
+        return losses(hidden, targets)
+    return torch.cat([checkpoint(losses, *chunk, use_reentrant=False) for chunk in chunks])
+
+
 def supervised_logits(model: VisionLanguageModel, packed: Pack) -> tuple[Tensor, Tensor]:
     """(n, vocabulary) logits and (n,) targets: the head runs only where a supervised token is predicted."""
+    hidden, targets = _before_supervised(model, packed)
+    return model.logits(hidden), targets
+
+
+def _before_supervised(model: VisionLanguageModel, packed: Pack) -> tuple[Tensor, Tensor]:
+    """(n, width) hidden states from which the supervised tokens are predicted, and those (n,) tokens."""
     inputs = {
         "input_ids": packed.ids,
         "position_ids": position_ids(model, packed),
@@ -92,8 +116,7 @@ def supervised_logits(model: VisionLanguageModel, packed: Pack) -> tuple[Tensor,
     }
     hidden = model.hidden_states(inputs, packed.pixels, packed.grids)
     targets = packed.supervised[0].nonzero()[:, 0]
-    logits = model.logits(hidden[0, (targets - 1).to(hidden.device)])
-    return logits, packed.ids[0, targets].to(hidden.device)
+    return hidden[0, (targets - 1).to(hidden.device)], packed.ids[0, targets].to(hidden.device)
 
 
 def first_fit(tokens: NDArray[np.int64], patches: NDArray[np.int64], caps: Caps) -> list[list[int]]:

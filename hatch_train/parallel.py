@@ -177,10 +177,6 @@ def shard(shell: Shell, blocks: Sequence[nn.Module], device: torch.device) -> No
     mesh = dist.init_device_mesh(device.type, (world(),))
     for module in (*blocks, shell):
         fully_shard(module, mesh=mesh, mp_policy=policy)
-    for part in _parts(shell):
-        # Gradients are summed, not averaged: losses are divided by what the whole step holds.
-        part.set_gradient_divide_factor(1.0)
-        part.set_force_sum_reduction_for_comms(True)
 
 
 @contextmanager

@@ -77,9 +77,13 @@ class AugmentSettings(Settings):
 
 
 class DataSettings(Settings):
-    """`shards` are folders that hatch-data wrote; `image_cache_mb` bounds the decoded images each worker keeps."""
+    """`shards` are folders that hatch-data wrote, or a group of folders and their weights: `{out/a: 2, out/b: 0.5}` has
+    each row of a twice an epoch and a new half of b. `single_image_share` is the share that rows of one image are made
+    to have in an epoch, by repeating or thinning them out; none leaves them as they are. `workers` read for each
+    process; `image_cache_mb` bounds the decoded images that each of them keeps."""
 
-    shards: tuple[str, ...] = ()
+    shards: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
+    single_image_share: Annotated[float, Field(ge=0, lt=1)] | None = None
     workers: Annotated[int, Field(ge=0)] = 2
     image_cache_mb: Annotated[int, Field(ge=0)] = 256
     augment: AugmentSettings | None = None
@@ -87,12 +91,15 @@ class DataSettings(Settings):
     @field_validator("shards", mode="before")
     @classmethod
     def _one_or_several(cls, shards: Any) -> Any:
-        return (shards,) if isinstance(shards, str) else shards
+        shards = [shards] if isinstance(shards, str) else shards
+        return shards if isinstance(shards, dict) else dict.fromkeys(shards, 1.0)
 
 
 class StageSettings(Settings):
-    """What every stage has. A step is `accumulate` packs; `warmup` is a share of the steps; the learning rate then
-    falls along a cosine to `final_rate` of its peak. `validation` held-out samples are evaluated before and after."""
+    """What every stage has. A step is `accumulate` packs, which the processes share; `warmup` is a share of the steps;
+    the learning rate then falls along a cosine to `final_rate` of its peak. `validation` held-out samples are evaluated
+    before and after. A step whose loss is not a number, or more than `spike` times the median of the 32 before it,
+    stops the run, or is skipped if `on_bad_loss` says so; its rows are named."""
 
     kind: str
     steps: Positive
@@ -104,6 +111,8 @@ class StageSettings(Settings):
     betas: tuple[float, float] = (0.9, 0.95)
     clip: Annotated[float, Field(gt=0)] = 1.0
     validation: Annotated[int, Field(ge=0)] = 200
+    spike: Annotated[float, Field(gt=1)] | None = None
+    on_bad_loss: Literal["stop", "skip"] = "stop"
 
 
 class CheckpointSettings(Settings):
@@ -114,10 +123,11 @@ class CheckpointSettings(Settings):
 
 
 class Recipe(Settings):
-    """A whole run."""
+    """A whole run. `processes` on this machine train together; none is one for each GPU that torch sees."""
 
     output: str
     seed: int = 0
+    processes: Positive | None = None
     device: Literal["auto", "cpu", "cuda"] = "auto"
     model: ModelSettings = ModelSettings()
     data: DataSettings = DataSettings()
@@ -151,7 +161,7 @@ def read(name: str | Path, overrides: tuple[str, ...] = ()) -> Recipe:
 
 
 #: What may differ between a run and its continuation: it does not change what is computed.
-FREE_KEYS = ("output", "data.workers", "data.image_cache_mb", "checkpoint")
+FREE_KEYS = ("output", "processes", "data.workers", "data.image_cache_mb", "checkpoint")
 
 
 def first_difference(old: dict[str, Any], new: dict[str, Any], parent: str = "") -> str | None:

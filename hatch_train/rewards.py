@@ -14,7 +14,7 @@ from math import hypot, isfinite
 
 import numpy as np
 
-from hatch_data.actions import Pair, execute, parse_lenient, parse_pairs, parse_text
+from hatch_data.actions import Actions, Pair, execute, parse_lenient, parse_pairs, parse_text
 from hatch_data.errors import ActionError
 from hatch_data.motion import Motion, wrap_degrees
 
@@ -73,7 +73,7 @@ def action_reward(text: str, wanted: Sequence[Pair]) -> float:
     total = 0.0
     for source, target, actions in wanted:
         if (source, target) in said:
-            total += agreement(execute(said[source, target]), execute(actions))
+            total += _worth(said[source, target], execute(actions))
     return total / len(wanted)
 
 
@@ -90,8 +90,16 @@ def agreement(said: Motion, wanted: Motion) -> float:
     apart_deg = hypot(*(wrap_degrees(a - b) for a, b in zip(*turns, strict=True)))
     move = 1 - apart_m / (sum(hypot(*v) for v in moves) + SLACK_M)
     turn = 1 - apart_deg / (sum(hypot(*v) for v in turns) + SLACK_DEG)
-    # Not finite where a reply moves by more than a float can hold.
-    return (move + turn) / 2 if isfinite(move) and isfinite(turn) else 0.0
+    return (move + turn) / 2
+
+
+def _worth(said: Actions, wanted: Motion) -> float:
+    """The agreement of actions with a motion; 0 for those that lead further than a float can hold."""
+    try:
+        worth = agreement(execute(said), wanted)
+    except (OverflowError, ValueError):
+        return 0.0
+    return worth if isfinite(worth) else 0.0
 
 
 def answer_reward(said: str, wanted: str, options: Sequence[str] = ()) -> float:
@@ -110,7 +118,7 @@ def answer_reward(said: str, wanted: str, options: Sequence[str] = ()) -> float:
     except ActionError:
         return 0.0
     actions = parse_lenient(said)
-    return agreement(execute(actions), motion) if actions is not None else 0.0
+    return _worth(actions, motion) if actions is not None else 0.0
 
 
 def relative_accuracy(said: float, wanted: float) -> float:

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from tokenizers import Tokenizer, models
 
+from hatch_data.action_tokens import TOKENS, parse_tokens, to_tokens
 from hatch_data.actions import (
     VERBS,
     VOCABULARIES,
@@ -163,10 +165,20 @@ def test_chains_end_within_the_chain_bound(language):
         walked = compose(execute(encode(first, language)), execute(encode(second, language)))
         deviation, limit = (
             error(compose(first, second), walked, language),
-            chain_bound(first, second, language),
+            chain_bound([first, second], language),
         )
         assert deviation.within(limit)
         assert deviation.horizontal_m <= limit.along_m + 1e-9
+
+
+@each_vocabulary
+def test_long_chains_end_within_the_chain_bound(language):
+    for seed in range(300):
+        motions = random_motions(5, seed)
+        end, walked = Motion(), Motion()
+        for motion in motions:
+            end, walked = compose(end, motion), compose(walked, execute(encode(motion, language)))
+        assert error(end, walked, FULL).within(chain_bound(motions, language))
 
 
 @pytest.mark.parametrize(
@@ -449,11 +461,63 @@ def test_numbers_carry_no_float_noise():
 def test_every_form_parses_back_to_itself(actions):
     assert parse_text(to_text(actions)) == actions
     assert parse_json(to_json(actions)) == actions
+    assert parse_tokens(to_tokens(actions)) == actions
     pairs = [(0, 1, actions), (0, 2, ()), (1, 2, actions[::-1])]
     assert parse_pairs(format_pairs(pairs)) == pairs
     assert parse_lenient(to_text(actions)) == actions
     assert parse_lenient(to_json(actions)) == actions
     assert parse_pairs(f"<action>{format_pairs(pairs)}</action>", strict=False) == pairs
+
+
+def test_tokens_as_they_are_printed():
+    actions = parse_text("move_forward 1.2m, turn_left 30deg")
+    assert to_tokens(actions) == "<|move_forward|><|1|><|.|><|2|><|turn_left|><|3|><|0|>"
+    assert to_tokens(()) == "<|stay|>"
+    assert parse_tokens(" <|turn_left|> <|3|>\n<|0|> ") == (ActionStep("turn_left", 30.0),)
+    assert len(set(TOKENS)) == len(VERBS) + 12
+
+
+@given(action_lists)
+def test_tokens_are_all_that_is_written(actions):
+    text = to_tokens(actions)
+    for token in sorted(TOKENS, key=len, reverse=True):
+        text = text.replace(token, "")
+    assert text == ""
+
+
+def test_a_tokenizer_keeps_every_token_whole():
+    tokenizer = Tokenizer(models.WordLevel({"?": 0}, unk_token="?"))
+    tokenizer.add_special_tokens(list(TOKENS))
+    actions = encode(Motion(1.23, -4.5, 0.6, 170, -30, 20), FULL)
+    ids = tokenizer.encode(to_tokens(actions)).ids
+    assert 0 not in ids
+    written = tokenizer.decode(ids, skip_special_tokens=False)
+    assert parse_tokens(written) == actions
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("", "nothing stands there"),
+        ("<|3|>", "must not stand here"),
+        ("<|stay|><|stay|>", "must not stand here"),
+        ("<|turn_left|><|3|><|stay|>", "must not stand here"),
+        ("<|turn_left|>", "digits of a number"),
+        ("<|turn_left|><|3|><|.|>", "digits of a number"),
+        ("<|turn_left|><|0|>", "positive"),
+        ("<|turn_left|><|1|><|8|><|1|>", "at most 180"),
+        ("<|turn_left|>30", "'30' is no token"),
+        ("<|jump|><|1|>", "is no token"),
+    ],
+)
+def test_strict_tokens_name_what_is_wrong(text, names):
+    with pytest.raises(ActionError, match=names):
+        parse_tokens(text)
+
+
+def test_tokens_hold_to_the_vocabulary():
+    with pytest.raises(ActionError, match="no verb of 'hatch'"):
+        parse_tokens("<|roll_left|><|5|>", "hatch")
 
 
 @pytest.mark.parametrize(

@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hatch_data import build, folder, pipeline
-from hatch_data.engines import local
+from hatch_data import build, folder, pipeline, storage
+from hatch_data.engines import attempt, local
 from hatch_data.errors import HatchError, ScanError, SettingsError, ShardError
+from hatch_data.forecast import forecast, forecast_text
 from hatch_data.images import stored_camera
 from hatch_data.recipe import DataRecipe, ImageSettings
 from hatch_data.scans import synthetic
@@ -50,7 +51,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         built.append(job.ref.scene)
         return original(job)
 
-    monkeypatch.setattr(local, "build_scene", counting)
+    monkeypatch.setattr(attempt, "build_scene", counting)
     return built
 
 
@@ -71,7 +72,8 @@ def test_the_manifest_tells_what_is_there(small_build):
         for shard in scene["shards"]:
             data = (small_build / shard["file"]).read_bytes()
             assert (len(data), hashlib.sha256(data).hexdigest()) == (shard["bytes"], shard["sha256"])
-    assert {path.name for path in shard_files(small_build)} | {MANIFEST, "README.md"} == {
+    pictures = {f"{name}.png" for name in ("overlap", "rotation", "baseline", "answers")}
+    assert {path.name for path in shard_files(small_build)} | {MANIFEST, "README.md"} | pictures == {
         path.name for path in small_build.iterdir()
     }
     assert "Splits are made by *space*" in (small_build / "README.md").read_text()
@@ -90,7 +92,7 @@ def test_families_are_balanced(small_build):
 def test_interrupted_between_scenes(small_build, tmp_path, monkeypatch, finished):
     def interrupted(jobs: list[pipeline.SceneJob], workers: int) -> Any:
         for job in jobs[:finished]:
-            yield pipeline.build_scene(job)
+            yield attempt.attempt(job)
         raise KeyboardInterrupt
 
     out = tmp_path / "out"
@@ -106,17 +108,17 @@ def test_interrupted_between_scenes(small_build, tmp_path, monkeypatch, finished
 
 
 def test_interrupted_within_a_scene(small_build, tmp_path, monkeypatch):
-    original, calls = pipeline.RowMaker.row, []
+    original, calls = pipeline.ShardSeries.write, []
 
-    def interrupted(self: pipeline.RowMaker, pair: Any) -> Any:
-        calls.append(self.scene.id)
-        if calls.count("synthetic-0001") == 5:
+    def interrupted(self: pipeline.ShardSeries, row: Any) -> None:
+        calls.append(row.scene)
+        if calls.count("synthetic-0001") == 3:
             raise KeyboardInterrupt
-        return original(self, pair)
+        original(self, row)
 
     out = tmp_path / "out"
     with monkeypatch.context() as patched:
-        patched.setattr(pipeline.RowMaker, "row", interrupted)
+        patched.setattr(pipeline.ShardSeries, "write", interrupted)
         with pytest.raises(KeyboardInterrupt):
             build_small(out)
     built = counted(monkeypatch)
@@ -129,13 +131,13 @@ def test_interrupted_within_a_scene(small_build, tmp_path, monkeypatch):
 def staged(tmp_path_factory) -> Path:
     """The build of `small_build`, all scenes finished and nothing committed."""
     plan = build.plan(("synthetic:3",), tmp_path_factory.mktemp("staged") / "out", load(DataRecipe, None, SMALL))
-    plan.begin()
-    for job in plan.jobs():
-        pipeline.build_scene(job)
-    return plan.out
+    with plan.opened():
+        for job in plan.jobs():
+            attempt.attempt(job)
+    return Path(plan.out)
 
 
-@pytest.mark.parametrize("step", range(6))
+@pytest.mark.parametrize("step", range(12))
 def test_interrupted_at_any_point_of_the_commit(small_build, staged, tmp_path, monkeypatch, step):
     """Renames of shards, card, manifest, removal of the staging folder: cut off before each in turn."""
     out = tmp_path / "out"
@@ -144,7 +146,7 @@ def test_interrupted_at_any_point_of_the_commit(small_build, staged, tmp_path, m
     def cut(name: str, original: Any) -> Any:
         def run(*arguments: Any, **options: Any) -> Any:
             path = Path(arguments[0])
-            if path.parent == out or path.suffix == ".parquet" or path.name == folder.STAGING:
+            if path.parent in (out, out / folder.STAGING) or path.suffix == ".parquet" or path.name == folder.STAGING:
                 steps.append(name)
                 if len(steps) == step + 1:
                     raise KeyboardInterrupt
@@ -156,10 +158,10 @@ def test_interrupted_at_any_point_of_the_commit(small_build, staged, tmp_path, m
     plan = build.plan(("synthetic:3",), out, load(DataRecipe, None, SMALL))
     with monkeypatch.context() as patched:
         patched.setattr(Path, "replace", cut("rename", Path.replace))
-        patched.setattr(folder, "write_text", cut("write", folder.write_text))
-        patched.setattr(folder.shutil, "rmtree", cut("remove", folder.shutil.rmtree))
+        patched.setattr(storage, "write_text", cut("write", storage.write_text))
+        patched.setattr(storage.shutil, "rmtree", cut("remove", storage.shutil.rmtree))
         with pytest.raises(KeyboardInterrupt):
-            plan.commit(list(plan.done().values()))
+            plan.commit(plan.reports())
     assert len(steps) == step + 1
     built = counted(monkeypatch)
     build_small(out)
@@ -196,7 +198,7 @@ def test_a_shard_that_went_missing_before_the_commit_is_told(staged, tmp_path):
     next((tmp_path / "out").rglob("*.parquet")).unlink()
     plan = build.plan(("synthetic:3",), tmp_path / "out", load(DataRecipe, None, SMALL))
     with pytest.raises(ShardError, match=r"a finished shard is gone; remove .* and build again"):
-        build.run(plan, 1)
+        build.run(plan, 0)
 
 
 # Folders that must not be written into
@@ -220,7 +222,8 @@ def test_another_build_is_left_alone(small_build):
 
 def test_an_unfinished_other_build_is_left_alone(tmp_path):
     out = tmp_path / "out"
-    build.plan(("synthetic:1",), out, load(DataRecipe, None, SMALL)).begin()
+    with build.plan(("synthetic:1",), out, load(DataRecipe, None, SMALL)).opened():
+        pass
     before = checksums(out)
     with pytest.raises(ShardError, match=r"recipe\.seed is 0 there and 1 here"):
         build_small(out, "synthetic:1", "seed=1")
@@ -394,7 +397,7 @@ def test_splits_by_time_share_no_frame(tmp_path):
 
 def test_a_forecast_writes_nothing_and_holds(small_build, tmp_path):
     plan = build.plan(("synthetic:3",), tmp_path / "out", load(DataRecipe, None, SMALL))
-    told = build.forecast(plan)
+    told = forecast(plan, 1)
     assert not (tmp_path / "out").exists()
     assert told["scans"] == 3
     assert told["frames"] == 30
@@ -403,9 +406,9 @@ def test_a_forecast_writes_nothing_and_holds(small_build, tmp_path):
     gigabytes = sum(path.stat().st_size for path in shard_files(small_build)) / 1e9
     assert abs(told["gigabytes_at_most"] - gigabytes) < 0.5 * gigabytes + 0.001
     assert json.loads(json.dumps(told)) == told
-    assert "would build into" in build.forecast_text(plan)
+    assert "would build into" in forecast_text(told)
     limited = build.plan(("synthetic:3",), tmp_path / "out", load(DataRecipe, None, SMALL), limit=4)
-    assert build.forecast(limited)["rows_at_most"] == 4
+    assert forecast(limited, 1)["rows_at_most"] == 4
 
 
 def test_a_forecast_names_problems(tmp_path):
@@ -413,13 +416,13 @@ def test_a_forecast_names_problems(tmp_path):
     for n in range(3):
         redwood.depth_file(tmp_path / "scan", n).write_bytes(b"")
     plan = build.plan((str(tmp_path / "scan"),), tmp_path / "out", DataRecipe())
-    assert "no usable frame among 3" in build.forecast(plan)["problems"][0]
+    assert "no usable frame among 3" in forecast(plan, 1)["problems"][0]
 
 
 def test_a_report_survives_its_file(tmp_path):
     report = pipeline.SceneReport("a", "redwood", "/scans/a", rows={"train": 2}, shards=[{"file": "x"}])
     plan = build.plan(("synthetic:1",), tmp_path / "out", DataRecipe())
-    plan.begin()
-    (plan.staging / "synthetic-0000").mkdir()
-    (plan.staging / "synthetic-0000" / "report.json").write_text(json.dumps(vars(report)))
-    assert plan.done() == {"synthetic-0000": replace(report)}
+    staged = tmp_path / "out" / folder.STAGING / "synthetic-0000"
+    staged.mkdir(parents=True)
+    (staged / "report.json").write_text(json.dumps(vars(report)))
+    assert plan.reports() == {"synthetic-0000": replace(report)}

@@ -28,7 +28,7 @@ def run(*arguments: str) -> tuple[int, str, str]:
 
 def small(out: Path, *arguments: str, scenes: str = "synthetic:1") -> tuple[int, str, str]:
     settings = [word for setting in SMALL for word in ("--set", setting)]
-    return run("build", "--scenes", scenes, "--out", str(out), "--workers", "1", *settings, *arguments)
+    return run("build", "--scenes", scenes, "--out", str(out), "--workers", "0", *settings, *arguments)
 
 
 def refused(result: tuple[int, str, str]) -> str:

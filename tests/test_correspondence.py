@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hatch_data import correspondence_reference as reference
-from hatch_data.correspondence import STRIDE_PX, correspond
+from hatch_data.correspondence import FLOW_GRID, cells, correspond, flow_field
 from hatch_data.geometry import Array, Camera, rotation_from_heading_pitch_roll
-from hatch_data.patches import PatchMap, Visibility, token_grid
+from hatch_data.patches import PatchMap, Visibility, rebin, token_grid
 from hatch_data.scans import synthetic
 from hatch_data.scene import DepthImage, DepthSensor, DepthTolerance, Frame
 from hatch_data.views import View, limits, mark_edges, prepare
@@ -47,9 +47,17 @@ def random_view(rng: np.random.Generator) -> View:
     return View(marked, 0.001, Camera(width, height, *focal, *centre), pose, tolerance)
 
 
-def differing_share(a: PatchMap, b: PatchMap) -> float:
-    """Share of the samples that two maps count differently, the mean over patches."""
-    return float(np.abs(a.over_all_pixels() - b.over_all_pixels()).sum(axis=1).mean())
+@settings(max_examples=150, deadline=None)
+@given(st.integers(0, 2**32 - 1))
+def test_the_kernel_finds_what_the_reference_finds(seed):
+    rng = np.random.default_rng(seed)
+    source, target = random_view(rng), random_view(rng)
+    size = FLOW_GRID if rng.uniform() < 0.3 else cells(source, int(rng.integers(1, 6)))
+    found, expected = flow_field(source, target, size), reference.flow_field(source, target, size)
+    # In float32 a position may round to the next step, and one within 1e-6 of a border fall on its other side.
+    other = found.outcome != expected.outcome
+    assert other.sum() <= 1 + 1e-5 * other.size
+    assert np.abs(found.values.astype(int) - expected.values)[~other].max() <= 1
 
 
 @settings(max_examples=150, deadline=None)
@@ -58,15 +66,14 @@ def test_the_kernel_counts_what_the_reference_counts(seed):
     rng = np.random.default_rng(seed)
     source, target = random_view(rng), random_view(rng)
     source_grid, target_grid = ((int(rows), int(columns)) for rows, columns in rng.integers(1, 12, (2, 2)))
-    stride = int(rng.integers(1, 6))
-    found = correspond(source, target, source_grid, target_grid, stride).map
-    expected = reference.correspond(source, target, source_grid, target_grid, stride)
+    field = flow_field(source, target, cells(source, int(rng.integers(1, 6))))
+    found, expected = rebin(field, source_grid, target_grid), reference.rebin(field, source_grid, target_grid)
     assert found.source_grid == source_grid
     assert found.target_grid == target_grid
-    # A sample within 1e-6 of a border may fall on its other side in float32: none in 1.5 million of such samples.
-    samples = source.raster.size / stride**2
-    assert differing_share(found, expected) * samples < 2
-    assert np.array_equal(found.valid, expected.valid)
+    # Shares of the samples that fall on the other side of a border in float32.
+    differing = np.abs(found.over_all_pixels() - expected.over_all_pixels()).sum(axis=1)
+    assert differing.mean() < 1e-3
+    assert np.abs(found.valid - expected.valid).max() < 0.01
     assert (found.visibility != expected.visibility).sum() <= 1
 
 
@@ -165,7 +172,7 @@ def score(cases: list[Case], maps: list[PatchMap], everywhere: bool) -> Score:
     return Score(float(np.concatenate(errors).mean()), codes.mean(), wrongly_seen / occluded, len(codes), occluded)
 
 
-def found(cases: list[Case], stride_px: int, noise: np.random.Generator | None = None) -> list[PatchMap]:
+def found(cases: list[Case], stride_px: int | None, noise: np.random.Generator | None = None) -> list[PatchMap]:
     """The maps of all cases, from exact depth or from that of a noisy sensor."""
     views = {}
     for case in cases:
@@ -204,7 +211,7 @@ def test_the_truth_is_exact_enough_to_judge_by(cases):
     assert sum(int((~case.truth.crossed).sum()) for case in cases) > 0.4 * len(cases) * len(once.crossed)
 
 
-@pytest.mark.parametrize(("stride_px", "weight_error"), [(STRIDE_PX, 0.02), (1, 0.005)])
+@pytest.mark.parametrize(("stride_px", "weight_error"), [(None, 0.02), (1, 0.005)])
 def test_maps_meet_the_truth_away_from_silhouettes(cases, stride_px, weight_error):
     got = score(cases, found(cases, stride_px), everywhere=False)
     assert got.occluded > 200
@@ -214,13 +221,13 @@ def test_maps_meet_the_truth_away_from_silhouettes(cases, stride_px, weight_erro
 
 
 def test_maps_meet_the_truth_over_all_patches(cases):
-    got = score(cases, found(cases, STRIDE_PX), everywhere=True)
+    got = score(cases, found(cases, None), everywhere=True)
     assert got.weight_error <= 0.02
     assert got.codes_right >= 0.97
 
 
 def test_maps_of_a_noisy_sensor_meet_the_truth_away_from_silhouettes(cases):
-    got = score(cases, found(cases, STRIDE_PX, np.random.default_rng(0)), everywhere=False)
+    got = score(cases, found(cases, None, np.random.default_rng(0)), everywhere=False)
     assert got.weight_error <= 0.03
     assert got.codes_right >= 0.96
     assert got.occluded_called_visible <= 0.01

@@ -1,4 +1,4 @@
-"""Pairs over strata of overlap, rotation and baseline; splits that share nothing."""
+"""Pairs over strata of overlap, rotation and baseline, and the groups that grow from them."""
 
 from __future__ import annotations
 
@@ -10,16 +10,15 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from hatch_data.covisibility import Covisibility
-from hatch_data.recipe import PairSettings, SplitSettings
+from hatch_data.recipe import GroupSettings, PairSettings
 from hatch_data.sampling import (
     BASELINE_EDGES_M,
     OVERLAP_EDGES,
     ROTATION_EDGES_DEG,
     Pair,
+    grow_groups,
     rotation_between_deg,
     select_pairs,
-    splits_by_space,
-    splits_by_time,
 )
 
 
@@ -113,35 +112,46 @@ def rng() -> np.random.Generator:
     return np.random.default_rng(0)
 
 
-@settings(deadline=None)
-@given(st.sets(st.integers(0, 10**6), min_size=1, max_size=12), st.floats(0, 0.49), st.floats(0, 0.49))
-def test_every_split_that_is_asked_for_has_spaces(names, validation, test):
-    spaces = [f"room-{name}" for name in sorted(names)]
-    wanted = SplitSettings(validation=validation, test=test)
-    split = splits_by_space(spaces, wanted)
-    assert split.keys() == set(spaces)
-    assert splits_by_space(spaces[::-1] * 2, wanted) == split
-    asked = {"train"} | ({"test"} if test else set()) | ({"validation"} if validation else set())
-    assert "train" in split.values()
-    assert set(split.values()) <= asked
-    assert len(set(split.values())) == min(len(asked), len(spaces))
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(6, 30))
+def test_groups_are_connected_without_twins_and_of_one_part(seed, views):
+    covisible, poses = random_scene(np.random.default_rng(seed), views)
+    part = np.sort(np.random.default_rng(seed).integers(0, 2, views))
+    wanted, sizes = PairSettings(per_frame=3), GroupSettings(sizes={2: 1, 4: 2, 8: 1})
+    pairs, _ = select_pairs(covisible, poses, part, wanted, np.random.default_rng(seed))
+
+    def grown():
+        return grow_groups(pairs, covisible, poses, part, (wanted, sizes), np.random.default_rng(seed))
+
+    groups, short = grown()
+    assert len(groups) == len(pairs)
+    assert grown() == (groups, short)
+    overlap = mean_overlap(covisible)
+    for pair, group in zip(pairs, groups, strict=True):
+        assert {pair.first, pair.second} <= set(group)
+        assert len(set(group)) == len(group) <= 8
+        assert len(set(part[list(group)])) == 1
+        linked = {group[0]}
+        for _ in group:
+            linked |= {b for a in linked for b in group if overlap[a, b] >= wanted.least_overlap}
+        assert linked == set(group)
+        for a in group:
+            for b in group:
+                moved = float(np.linalg.norm(poses[a, :3, 3] - poses[b, :3, 3]))
+                near = angle_deg(poses[a], poses[b]) < wanted.least_rotation_deg - 1e-6
+                assert a == b or not (near and moved < wanted.least_baseline_m)
+    assert sum(len(group) not in (2, 4, 8) for group in groups) <= short["no_view_to_add"]
 
 
-def test_a_space_stays_in_its_split_when_others_come():
-    spaces = [f"room-{k}" for k in range(400)]
-    wanted = SplitSettings(validation=0.2, test=0.1)
-    few, many = splits_by_space(spaces[:200], wanted), splits_by_space(spaces, wanted)
-    assert all(many[space] == name for space, name in few.items())
-    shares = Counter(many.values())
-    assert abs(shares["validation"] / 400 - 0.2) < 0.06
-    assert abs(shares["test"] / 400 - 0.1) < 0.05
-
-
-@settings(deadline=None)
-@given(st.integers(0, 500), st.floats(0, 0.45), st.floats(0, 0.45))
-def test_stretches_of_time(frames, validation, test):
-    split = splits_by_time(frames, SplitSettings(validation=validation, test=test))
-    assert split == sorted(split, key=("train", "validation", "test").index)
-    counts = Counter(split)
-    assert len(split) == frames
-    assert (counts["validation"], counts["test"]) == (round(frames * validation), round(frames * test))
+def test_groups_have_the_sizes_that_are_asked_for():
+    covisible, poses = random_scene(np.random.default_rng(3), 60)
+    pairs, _ = select_pairs(covisible, poses, np.zeros(60, int), PairSettings(per_frame=6), rng())
+    sizes = GroupSettings(sizes={2: 0.5, 3: 0.3, 5: 0.2})
+    groups, short = grow_groups(pairs, covisible, poses, np.zeros(60, int), (PairSettings(), sizes), rng())
+    shares = {size: sum(len(group) == size for group in groups) / len(groups) for size in (2, 3, 5)}
+    assert not short
+    assert abs(shares[2] - 0.5) < 0.08
+    assert abs(shares[3] - 0.3) < 0.08
+    assert abs(shares[5] - 0.2) < 0.08
+    # The order in which views are shown says nothing.
+    assert abs(np.mean([group[0] < group[1] for group in groups]) - 0.5) < 0.1

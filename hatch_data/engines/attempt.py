@@ -15,7 +15,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -36,7 +36,7 @@ def attempt(job: SceneJob) -> Outcome:
     """Build one scan. Raises nothing but what ends a program: what nobody foresaw is the scan's failure as well."""
     began = time.perf_counter()
     stage = storage(job.staging)
-    ref = MeteredRef(job.ref.layout, job.ref.path, job.ref.scene, job.ref.space, job.ref)
+    ref = MeteredRef(**told(job.ref), inner=job.ref)
     building, publishing = Caught(), Caught()
     report: SceneReport | None = None
     with publishing, _scratch(stage, job.ref.scene) as folder:
@@ -54,7 +54,9 @@ def attempt(job: SceneJob) -> Outcome:
 def _build(job: SceneJob) -> SceneReport:
     before = _stamp(job.ref)
     report = build_scene(job)
-    unreadable = report.failure or report.dropped_frames or any("unreadable" in why for why in report.rejected_questions)
+    unreadable = (
+        report.failure or report.dropped_frames or any("unreadable" in why for why in report.rejected_questions)
+    )
     if unreadable and _stamp(job.ref) != before:
         raise ScanError(f"{job.ref.path}: changed or vanished while it was read; put it back, then --retry-failed")
     return report
@@ -66,8 +68,8 @@ def _unforeseen(job: SceneJob, caught: Caught, stage: LocalStorage | RemoteStora
         return replace(failed(job, ""), stop=refused(error.filename or stage, error))
     if isinstance(error, ScanError):
         return failed(job, str(error))
-    told = " ".join(str(error).split())
-    return failed(job, f"{job.ref.path}: {type(error).__name__}: {told}", caught.log)
+    reason = f"{job.ref.path}: {type(error).__name__}: {' '.join(str(error).split())}"
+    return failed(job, reason, caught.log)
 
 
 class Caught:
@@ -94,17 +96,16 @@ def _scratch(stage: LocalStorage | RemoteStorage, scene: str) -> Iterator[Path]:
     Its name is new each time: a worker that was given up may still be writing into its own.
     """
     place = f"{RUNNING}/{scene}.{uuid4().hex[:8]}"
-    told = {"scene": scene, "host": socket.gethostname(), "process": os.getpid(), "since": time.time()}
-    local = isinstance(stage, LocalStorage)
+    note = {"scene": scene, "host": socket.gethostname(), "process": os.getpid(), "since": time.time()}
     try:
-        stage.write_text(f"{place}/running.json", json.dumps(told))
+        stage.write_text(f"{place}/running.json", json.dumps(note))
         if isinstance(stage, LocalStorage):
             yield stage.root / place
         else:
             with tempfile.TemporaryDirectory(prefix="hatch-build-") as folder:
                 yield Path(folder)
     finally:
-        if local:
+        if isinstance(stage, LocalStorage):
             shutil.rmtree(stage.root / place, ignore_errors=True)
         else:
             stage.remove(place)
@@ -130,7 +131,12 @@ def _stamp(ref: ScanRef) -> list[tuple[int, int, int]]:
     return [(stat.st_dev, stat.st_ino, stat.st_mtime_ns) for stat in stats]
 
 
-@dataclass(frozen=True)
+def told(ref: ScanRef) -> dict[str, Any]:
+    """The fields of a `ScanRef`, for one that wraps it."""
+    return {field.name: getattr(ref, field.name) for field in fields(ScanRef)}
+
+
+@dataclass(frozen=True, kw_only=True)
 class MeteredRef(ScanRef):
     """A scan that counts the seconds of the first reading of every image: what a build could not do without."""
 

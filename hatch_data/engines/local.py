@@ -25,9 +25,9 @@ def run(jobs: list[SceneJob], workers: int) -> Iterator[Outcome]:
     try:
         for worker in crew:
             worker.give(*waiting.popleft())
-        while busy := {worker.connection: worker for worker in crew if worker.job is not None}:
-            for connection in wait(list(busy)):
-                worker = busy[connection]
+        while busy := [worker for worker in crew if worker.job is not None]:
+            ready = wait([worker.connection for worker in busy])
+            for worker in [worker for worker in busy if worker.connection in ready]:
                 outcome, job, tries = worker.take()
                 if outcome is None:
                     how = worker.stop()

@@ -8,7 +8,7 @@ folder speaks for this layout, or None), `read(path) -> Scene`, and `space(path)
 from __future__ import annotations
 
 import glob
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -51,12 +51,16 @@ def reader(layout: str) -> ModuleType:
 
 @dataclass(frozen=True)
 class ScanRef:
-    """Where a scan lies and what reads it: small enough to be sent to another process."""
+    """Where a scan lies and what reads it: small enough to be sent to another process.
+
+    `questions` are the (file, offset) of questions that came with it (`imported`).
+    """
 
     layout: str
     path: str
     scene: str
     space: str
+    questions: tuple[tuple[str, int], ...] = field(default=(), kw_only=True)
 
     def load(self) -> Scene:
         """Read the scan. Raises `ScanError` where it cannot be used."""

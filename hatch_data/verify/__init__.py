@@ -26,9 +26,9 @@ from hatch_data.scans import find
 from hatch_data.settings import validate
 from hatch_data.shards import Row, from_record, read_manifest, read_rows, shard_files
 from hatch_data.verify import folder as folders
-from hatch_data.verify.answers import ANSWERS
+from hatch_data.verify.answers import ANSWERS, markers_show
 from hatch_data.verify.maps import MAP_CHECKS, MAP_FORM
-from hatch_data.verify.rows import FORM_CHECKS, POSE_CHECKS, TEXT_CHECKS, Terms, columns_fit
+from hatch_data.verify.rows import FORM_CHECKS, POSE_CHECKS, TEXT_CHECKS, Check, Terms, columns_fit
 
 #: Disagreements printed in full; all are in the JSON.
 SHOWN = 20
@@ -140,7 +140,9 @@ def _check_alone(report: Report, row: Row, terms: Terms) -> None:
         report.note(check, row.id, found)
         sound &= not found
     if sound:
-        answer = {f"answer: {row.task}": ANSWERS[row.task]} if row.task in ANSWERS else {}
+        answer: dict[str, Check] = {"markers": markers_show}
+        if row.task in ANSWERS:
+            answer[f"answer: {row.task}"] = ANSWERS[row.task]
         for check, run in {**POSE_CHECKS, **MAP_CHECKS, **answer}.items():
             report.note(check, row.id, run(row, terms))
 

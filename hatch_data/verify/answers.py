@@ -1,7 +1,8 @@
-"""Questions asked again of what a row stores: the answer has to follow from poses, maps and pixels."""
+"""Questions asked again of what a row stores: the answer has to follow from poses, maps and markers."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from math import atan2, degrees
 
@@ -9,23 +10,55 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ImageColor
 
-from hatch_data.patches import Grid
 from hatch_data.questions import LETTERS
-from hatch_data.questions.camera_position import DIRECTIONS
-from hatch_data.questions.patch_match import CANDIDATE_COLORS, SOURCE_COLOR
-from hatch_data.shards import Row
+from hatch_data.questions._directions import DIRECTIONS
+from hatch_data.shards import PlacedMarker, Row
 from hatch_data.verify.rows import Check, Terms, decoded
 
-#: Mean distance in RGB between a drawn box and its colour, after JPEG.
+#: Distance in RGB between a drawn marker and its colour, after JPEG.
 COLOR_ERROR = 60.0
+#: Share of the points looked at that have to show the colour: another marker or a label may lie over the rest.
+LEAST_SHOWN = 0.5
 #: Points looked at along each side of a box.
 PER_SIDE = 9
 
 
+def markers_show(row: Row, terms: Terms) -> Iterator[str]:
+    """Every marker said to be drawn is found in its image, where it belongs and in its colour."""
+    for marker in row.markers:
+        image = decoded(row.images[marker.image])
+        if not marker.drawn or image is None:
+            continue
+        height, width = image.shape[:2]
+        x, y = _along(marker, width, height)
+        off = np.linalg.norm(image[y, x].astype(float) - ImageColor.getrgb(marker.color), axis=-1)
+        if (off < COLOR_ERROR).mean() < LEAST_SHOWN:
+            yield f"image {marker.image + 1}: the marker {marker.label!r} in {marker.color} is not where it belongs"
+
+
+def _along(marker: PlacedMarker, width: int, height: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Pixels in the middle of a box's line, or around the centre of a disc."""
+    left, top, right, bottom = np.rint(np.multiply(marker.box, (width, height) * 2))
+    if tuple(marker.box[:2]) == tuple(marker.box[2:]):
+        step = np.array([-1, 0, 1])
+        x, y = (grid.ravel() for grid in np.meshgrid(left + step, top + step))
+    else:
+        # The coloured line lies between a black and a white one, all outside the place, but inside the image.
+        line = max(2, round(max(width, height) / 220))
+        middle = 1 + (line - 1) // 2
+        left, top = (max(edge - line - 2, 0) + middle for edge in (left, top))
+        right = min(right + line + 2, width - 1) - middle
+        bottom = min(bottom + line + 2, height - 1) - middle
+        along = (np.arange(PER_SIDE) + 0.5) / PER_SIDE
+        across, down, same = left + along * (right - left), top + along * (bottom - top), np.zeros(PER_SIDE)
+        x = np.concatenate([across, across, left + same, right + same])
+        y = np.concatenate([top + same, bottom + same, down, down])
+    return np.clip(x, 0, width - 1).astype(int), np.clip(y, 0, height - 1).astype(int)
+
+
 def motion_is_the_actions(row: Row, terms: Terms) -> Iterator[str]:
     """The answer is the action string of the pair."""
-    if row.answer != row.actions[0].text:
-        yield f"answered {row.answer!r}, the actions are {row.actions[0].text!r}"
+    yield from contradicted(row, row.actions[0].text)
 
 
 def position_is_the_bearing(row: Row, terms: Terms) -> Iterator[str]:
@@ -35,61 +68,32 @@ def position_is_the_bearing(row: Row, terms: Terms) -> Iterator[str]:
     left = np.cross(row.up, forward)
     step = second[:3, 3] - first[:3, 3]
     bearing = degrees(atan2(step @ left, step @ forward))
-    truth = DIRECTIONS[round(bearing / 45) % 8]
-    answered = _chosen(row)
-    if answered != truth:
-        yield f"answered {answered!r}, camera 2 stands {bearing:.0f} deg to the left: {truth!r}"
+    yield from contradicted(row, DIRECTIONS[round(bearing / 45) % 8])
 
 
 def match_is_marked(row: Row, terms: Terms) -> Iterator[str]:
-    """Of the boxes found in image 2 the one with the answer's letter has most of what the box in image 1 shows."""
-    images = [decoded(data) for data in row.images[:2]]
-    first, second = images
+    """Of the boxes in image 2 the one that is answered has most of what the box in image 1 shows."""
     match = next((m for m in row.matches if (m.source, m.target) == (0, 1)), None)
-    if first is None or second is None or match is None:
+    boxes = [[marker for marker in row.markers if marker.image == k] for k in (0, 1)]
+    if match is None or len(boxes[0]) != 1 or len(boxes[1]) < 2:
+        yield f"{len(boxes[0])} and {len(boxes[1])} boxes are marked in the two images"
         return
-    source, fit = marked_patch(first, match.map.source_grid, SOURCE_COLOR)
-    if fit > COLOR_ERROR:
-        yield "no marked patch is found in image 1"
-        return
-    found = [marked_patch(second, match.map.target_grid, color) for color in CANDIDATE_COLORS]
-    for letter, (_, fit) in zip(LETTERS, found, strict=False):
-        if fit > COLOR_ERROR:
-            yield f"no box {letter} is found in image 2"
-            return
-    weights = match.map.dense()[source, [patch for patch, _ in found]]
-    truth = LETTERS[int(weights.argmax())]
-    if truth != row.answer:
-        told = ", ".join(f"{letter} {weight:.2f}" for letter, weight in zip(LETTERS, weights, strict=False))
-        yield f"answered {row.answer!r}, the weights of the marked patch are {told}"
+    source = _patch(boxes[0][0], *match.map.source_grid)
+    weights = match.map.dense()[source, [_patch(box, *match.map.target_grid) for box in boxes[1]]]
+    yield from contradicted(row, f"box {boxes[1][int(weights.argmax())].label}")
 
 
-def marked_patch(image: NDArray[np.uint8], grid: Grid, color: str) -> tuple[int, float]:
-    """The patch of an image (height, width, 3) around which a box of this colour is drawn, and how far from it, in
-    RGB, the pixels along its border are in the mean."""
-    height, width = image.shape[:2]
-    rows, columns = grid
-    row, column = np.divmod(np.arange(rows * columns), columns)
-    # The coloured line lies between a black and a white one, all outside the patch, but inside the image.
-    line = max(2, round(max(width, height) / 220))
-    middle = 1 + (line - 1) // 2
-    left, right = (np.rint((column + k) / columns * width) + (2 * k - 1) * (line + 2) for k in (0, 1))
-    top, bottom = (np.rint((row + k) / rows * height) + (2 * k - 1) * (line + 2) for k in (0, 1))
-    left, right = np.clip(left, 0, None) + middle, np.clip(right, None, width - 1) - middle
-    top, bottom = np.clip(top, 0, None) + middle, np.clip(bottom, None, height - 1) - middle
-    along = ((np.arange(PER_SIDE) + 0.5) / PER_SIDE)[:, None]
-    across, down = left + along * (right - left), top + along * (bottom - top)
-    same = np.zeros((PER_SIDE, 1))
-    u = np.concatenate([across, across, left + same, right + same]).astype(int)
-    v = np.concatenate([top + same, bottom + same, down, down]).astype(int)
-    off = np.linalg.norm(image[v, u].astype(float) - ImageColor.getrgb(color), axis=-1).mean(axis=0)
-    return int(off.argmin()), float(off.min())
+def _patch(box: PlacedMarker, rows: int, columns: int) -> int:
+    x, y = (box.box[0] + box.box[2]) / 2, (box.box[1] + box.box[3]) / 2
+    return int(y * rows) * columns + int(x * columns)
 
 
-def _chosen(row: Row) -> str | None:
-    """The option whose letter is the answer."""
-    options = dict(zip(LETTERS, row.options, strict=False))
-    return options.get(row.answer)
+def contradicted(row: Row, truth: str) -> Iterator[str]:
+    """Whether a row's answer, in any form, says something else than the truth."""
+    chosen = dict(zip(LETTERS, row.options, strict=False)).get(row.answer) if row.form == "choice" else row.answer
+    said = rf"(?<![\w-]){re.escape(truth)}(?![\w-])"
+    if chosen != truth and not (row.form == "sentence" and re.search(said, row.answer)):
+        yield f"answered {chosen!r}, what is stored says {truth!r}"
 
 
 #: Task -> how to answer it again.

@@ -67,6 +67,11 @@ def columns_fit(record: dict[str, Any]) -> Iterator[str]:
             yield f"{name} are not {length} numbers each"
     if len(record["up"]) != 3:
         yield f"up has {len(record['up'])} numbers"
+    for marker in record["markers"]:
+        if not 0 <= marker["image"] < count:
+            yield f"marker {marker['label']!r} on image {marker['image']}: no such image, there are {count}"
+        if len(marker["box"]) != 4 or not _in_order(marker["box"]):
+            yield f"marker {marker['label']!r}: {marker['box']} is no box within its image"
     for match in record["matches"]:
         pair = f"map {match['source']} -> {match['target']}"
         if not (0 <= match["source"] < count and 0 <= match["target"] < count):
@@ -83,6 +88,11 @@ def columns_fit(record: dict[str, Any]) -> Iterator[str]:
                 yield f"{pair}: {len(match[name])} {name} for {patches} source patches"
         if not len(match["source_patch"]) == len(match["target_patch"]) == len(match["weight"]):
             yield f"{pair}: source_patch, target_patch and weight differ in length"
+
+
+def _in_order(box: list[float]) -> bool:
+    left, top, right, bottom = box
+    return 0 <= left <= right <= 1 and 0 <= top <= bottom <= 1
 
 
 def id_fits(row: Row, terms: Terms) -> Iterator[str]:
@@ -273,9 +283,9 @@ def messages_consistent(row: Row, terms: Terms) -> Iterator[str]:
 
 def form_fits(row: Row, terms: Terms) -> Iterator[str]:
     """A choice is answered by the letter of one of its options, all different and all in the question."""
-    if row.form == "fill":
+    if row.form in ("fill", "sentence"):
         if row.options or not row.answer:
-            yield f"{len(row.options)} options and the answer {row.answer!r} for a question to be filled in"
+            yield f"{len(row.options)} options and the answer {row.answer!r} for a question of form {row.form}"
         return
     if row.form != "choice":
         yield f"unknown form {row.form!r}"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -129,11 +130,11 @@ class AgainstScans:
     def _build(self, scene: str) -> dict[str, tuple[str, dict[str, Any]]]:
         """Row id -> (split, record) of a scan built again as its manifest says."""
         plan = self._manifest["plan"]
-        refs = [
-            self._refs.get(name)
-            or ScanRef(scan["layout"], scan["path"], name, self._manifest["scenes"][name]["space"] or name)
-            for name, scan in plan["scans"].items()
-        ]
+        refs = []
+        for name, scan in plan["scans"].items():
+            space = self._manifest["scenes"][name]["space"] or name
+            ref = self._refs.get(name) or ScanRef(scan["layout"], scan["path"], name, space)
+            refs.append(replace(ref, questions=tuple((file, offset) for file, offset in scan.get("questions", ()))))
         with tempfile.TemporaryDirectory(prefix="hatch-verify-") as out:
             jobs = BuildFolder(Path(out), refs, self._recipe, plan["limit"]).jobs()
             report = build_scene(next(job for job in jobs if job.ref.scene == scene))

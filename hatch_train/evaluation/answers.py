@@ -24,16 +24,19 @@ def without_asides(text: str) -> str:
 
 _DECORATION = re.compile(r"\\boxed|[`*{}\[\]\"“”]")
 _ALONE = re.compile(r"(?:(?:the )?(?:answer|option)(?: is)?:? *)?\(? *([A-Za-z]) *\)?[.:,;)]?", re.IGNORECASE)
-_SAID = re.compile(r"(?i:answer|option|choice)(?i: is|:)*\s*\(?([A-Z])\)?(?![\w'])(?! [a-z])")
 _LEADING = re.compile(r"\(?([A-Z])(?:\)|[.:]|\n)")
+_MARKED = re.compile(r"[`*{\[(]\s*([A-Z])\s*[`*}\])]")
 # A capital alone, but not the article of "A chair".
-_LONE = re.compile(r"(?<![\w'])([A-Z])(?![\w'])(?! [a-z])")
+_CAPITAL = r"(A(?! (?!or |and )[a-z])|[B-Z])(?![\w'])"
+_SAID = re.compile(rf"(?i:answer|option|choice)(?i: is|:)*\s*\(?{_CAPITAL}")
+_LONE = re.compile(rf"(?<![\w']){_CAPITAL}")
 
 
 def letter(text: str, letters: str, choices: Sequence[str] = ()) -> str | None:
-    """The option that a text names: the letter alone, the text of one of `choices`, `the answer is B`, `B. left`, or
-    the only capital that stands alone. None where it names none, or more than one."""
-    plain = " ".join(_DECORATION.sub(" ", without_asides(text)).split(" ")).strip()
+    """The option that a text names: the letter alone, the text of one of `choices`, `B. left`, the only one in
+    brackets, `the answer is B`, or the only capital that stands alone. None where it names none, or several."""
+    text = without_asides(text)
+    plain = _DECORATION.sub(" ", text).strip()
     if (match := _ALONE.fullmatch(plain)) and match[1].upper() in letters:
         return match[1].upper()
     said = plain.casefold().strip(" .")
@@ -41,8 +44,8 @@ def letter(text: str, letters: str, choices: Sequence[str] = ()) -> str | None:
         return letters[named.index(said)]
     if (match := _LEADING.match(plain)) and match[1] in letters:
         return match[1]
-    for pattern in (_SAID, _LONE):
-        found = {name for name in pattern.findall(plain) if name in letters}
+    for pattern, where in ((_MARKED, text), (_SAID, plain), (_LONE, plain)):
+        found = {name for name in pattern.findall(where) if name in letters}
         if len(found) == 1:
             return found.pop()
     return None

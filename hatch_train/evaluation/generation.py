@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -28,8 +28,7 @@ ACTION_INSTRUCTION: str = SupervisedSettings.model_fields["instruction"].default
 MAX_PIXELS = 1280 * 28 * 28
 
 
-@dataclass(frozen=True)
-class Reply:
+class Reply(NamedTuple):
     """What was said, and whether the limit on new tokens cut it off."""
 
     text: str
@@ -103,12 +102,12 @@ class Vllm:
 
     def __init__(self, name: str, max_pixels: int | None, max_new_tokens: int, most_images: int):
         try:
-            from vllm import LLM, SamplingParams
+            vllm: Any = import_module("vllm")
         except ModuleNotFoundError:
             raise ModelError("vllm is not installed; pip install vllm, or use --backend transformers") from None
         bounds = {} if max_pixels is None else {"max_pixels": max_pixels}
-        self.model = LLM(name, limit_mm_per_prompt={"image": most_images}, mm_processor_kwargs=bounds, seed=0)
-        self.settings = SamplingParams(temperature=0, max_tokens=max_new_tokens)
+        self.model = vllm.LLM(name, limit_mm_per_prompt={"image": most_images}, mm_processor_kwargs=bounds, seed=0)
+        self.settings = vllm.SamplingParams(temperature=0, max_tokens=max_new_tokens)
 
     def reply(self, samples: Sequence[Sample], instruction: str) -> list[Reply]:
         tokenizer, asked = self.model.get_tokenizer(), []
@@ -155,7 +154,9 @@ def _pixel_bounds(name: str) -> tuple[int, int]:
         size = Qwen2VLImageProcessorPil.from_pretrained(name).size
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise ModelError(f"{name}: no such folder or model ({reason}); give a folder, a hub id or a checkpoint") from None
+        raise ModelError(
+            f"{name}: no such folder or model ({reason}); give a folder, a hub id or a checkpoint"
+        ) from None
     return size["shortest_edge"], size["longest_edge"]
 
 

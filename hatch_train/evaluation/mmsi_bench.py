@@ -1,7 +1,7 @@
 """MMSI-Bench (arXiv:2505.23764): one Parquet file, 1,000 questions of 11 types, images as raw bytes.
 
-Native is the scorer of its authors: ``X``, then `X`, then {X}, then the first lone letter not before a word. Its faults:
-braces of any JSON in the reply count, and so does the first capital of a sentence about several options.
+Native is the scorer of its authors: ``X``, then `X`, then {X}, then the first lone letter not before a word. Its
+faults: the braces of any JSON in the reply count, and of a sentence about several options the first.
 """
 
 from __future__ import annotations
@@ -13,9 +13,7 @@ from hatch_train.evaluation.answers import letter, right_letter
 from hatch_train.evaluation.samples import Benchmark, ParquetRows, Sample, files, micro, with_unique_ids
 
 LETTERS = "ABCD"
-INSTRUCTION = (
-    "Answer with the option's letter from the given choices directly. Enclose the option's letter within ``."
-)
+INSTRUCTION = "Answer with the option's letter from the given choices directly. Enclose the option's letter within ``."
 
 
 def read(data: Path, _variant: str) -> list[Sample]:

@@ -59,43 +59,39 @@ def sample_set(samples: Sequence[Sample]) -> str:
 
 def text(report: dict[str, Any]) -> str:
     """The report for a terminal of 80 columns."""
-    table = _table(
-        ("", "n", "native", "repaired", "95 % interval", "constant"),
-        [
-            (name, str(f["count"]), _share(f["native"]["mean"]), *_with_interval(f["repaired"]), _share(f["constant"]))
-            for name, f in report["categories"].items()
-        ],
-    )
+    rows = [
+        (name, str(f["count"]), _share(f["native"]["mean"]), *_with_interval(f["repaired"]), _share(f["constant"]))
+        for name, f in report["categories"].items()
+    ]
     native, repaired = report["averages"]["native"], report["averages"]["repaired"]
-    for number_of, name in enumerate(native):
-        table.add_section() if number_of == 0 else None
-        table.add_row(name, "", _share(native[name]), _share(repaired[name]), "", "")
-    notes = [
+    rows += [(name, "", _share(native[name]), _share(repaired[name]), "", "") for name in native]
+    head = ("", "n", "native", "repaired", "95 % interval", "constant")
+    lines = [
         f"{report['title']}: {report['checkpoint']}, prompt {report['prompt']}, {report['samples']} samples",
+        shown_table(head, rows, last=len(native)),
         f"{report['empty']} empty replies, {report['cut_off']} cut off at {report['max_new_tokens']} new tokens, "
         f"{report['without_answer_tag']} without <answer>",
     ]
-    found = [notes[0], _printed(table), notes[1]]
     for title, probe in report.get("probes", {}).items():
         names = list(dict.fromkeys(key for figures in probe.values() for key in figures if key != "count"))
-        rows = [(b, str(f["count"]), *(_figure(n, f.get(n)) for n in names)) for b, f in probe.items()]
-        found += ["", title, _printed(_table(("", "n", *names), rows))]
-    return "\n".join(found)
+        rows = [(name, str(f["count"]), *(_figure(n, f[n]) for n in names)) for name, f in probe.items()]
+        lines += ["", title, shown_table(("", "n", *names), rows)]
+    return "\n".join(lines)
 
 
-def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold", expand=False)
+def shown_table(columns: Sequence[str], rows: Sequence[Sequence[str]], last: int = 0) -> str:
+    """A table of at most 80 columns, the `last` rows set apart."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
-        table.add_column(column, justify="left" if not column else "right", overflow="fold")
-    for row in rows:
+        least = min(30, max(len(row[0]) for row in rows)) if not column else None
+        table.add_column(column, justify="right" if column else "left", overflow="fold", min_width=least)
+    for number_of, row in enumerate(rows):
+        if last and number_of == len(rows) - last:
+            table.add_row()
         table.add_row(*row)
-    return table
-
-
-def _printed(table: Table) -> str:
-    console = Console(width=80, file=io.StringIO(), highlight=False)
-    console.print(table)
-    return "\n".join(line.rstrip() for line in console.file.getvalue().rstrip("\n").split("\n"))
+    printed = io.StringIO()
+    Console(width=80, file=printed, highlight=False).print(table)
+    return "\n".join(line.rstrip() for line in printed.getvalue().rstrip("\n").split("\n"))
 
 
 def _share(value: float) -> str:
@@ -106,9 +102,9 @@ def _with_interval(figures: dict[str, float]) -> tuple[str, str]:
     return _share(figures["mean"]), f"{_share(figures['low'])} - {_share(figures['high'])}"
 
 
-def _figure(name: str, value: float | None) -> str:
-    if value is None:
-        return "-"
+def _figure(name: str, value: float) -> str:
+    if name == "patches":
+        return str(value)
     return f"{value:.2f}" if name.endswith((" m", " deg")) else _share(value)
 
 
@@ -127,10 +123,25 @@ def picture(report: dict[str, Any], path: Path) -> None:
         for side in ("low", "high")
     ]
     axes.barh(rows, values, xerr=errors, height=0.62, color="#4a7fb5", ecolor="#333333", capsize=2.5, label="repaired")
-    axes.scatter([100 * categories[n]["native"]["mean"] for n in names], rows, marker="o", s=22, zorder=3,
-                 facecolors="white", edgecolors="#c2410c", label="native")
-    axes.scatter([100 * categories[n]["constant"] for n in names], rows, marker="|", s=120, zorder=3,
-                 color="#111111", label="best constant")
+    axes.scatter(
+        [100 * categories[n]["native"]["mean"] for n in names],
+        rows,
+        marker="o",
+        s=22,
+        zorder=3,
+        facecolors="white",
+        edgecolors="#c2410c",
+        label="native",
+    )
+    axes.scatter(
+        [100 * categories[n]["constant"] for n in names],
+        rows,
+        marker="|",
+        s=120,
+        zorder=3,
+        color="#111111",
+        label="best constant",
+    )
     axes.set_yticks(rows, [f"{n}  ({categories[n]['count']})" for n in names])
     axes.invert_yaxis()
     axes.set(xlim=(0, 100), xlabel="score in percent, 95 % Wilson interval")

@@ -14,13 +14,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache, partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from hatch_train.errors import EvaluationError
 
+T = TypeVar("T")
 #: Right or wrong; mean relative accuracy, a number in [0, 1].
 Measure = Literal["accuracy", "MRA"]
 
@@ -92,8 +93,8 @@ def with_unique_ids(samples: Sequence[Sample]) -> list[Sample]:
     return unique
 
 
-def spread(samples: Sequence[Sample], limit: int | None) -> list[Sample]:
-    """At most `limit` samples, evenly spread, since files are often sorted by category."""
+def spread(samples: Sequence[T], limit: int | None) -> list[T]:
+    """At most `limit` of them, evenly spread, since files are often sorted by category."""
     if limit is None or limit >= len(samples):
         return list(samples)
     return [samples[math.floor((i + 0.5) * len(samples) / limit)] for i in range(limit)]
@@ -112,7 +113,7 @@ def files(data: Path, pattern: str, title: str, without: Sequence[str] = ()) -> 
 
 
 class ParquetRows:
-    """Rows of Parquet files: `columns` at once, `images` (columns of image structs or bytes, or lists of them) later."""
+    """Rows of Parquet files: `columns` at once, `images` later: columns of image structs, bytes, or lists of them."""
 
     def __init__(self, paths: Sequence[Path], columns: Sequence[str], images: Sequence[str]):
         self.paths, self.columns, self.image_columns = paths, list(columns), tuple(images)

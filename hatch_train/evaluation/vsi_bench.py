@@ -57,7 +57,9 @@ def _frames(parquet: Path, scene: str) -> Callable[[], list[bytes]]:
     if folder.is_dir():
         if found := sorted(p for p in folder.iterdir() if p.suffix.lower() in (".jpg", ".jpeg", ".png")):
             return lambda: [found[i].read_bytes() for i in _even(len(found))]
-        raise EvaluationError(f"{folder}: no images here; put the frames of the scene into it, or {video.name} beside it")
+        raise EvaluationError(
+            f"{folder}: no images here; put the frames of the scene into it, or {video.name} beside it"
+        )
     if video.is_file():
         return partial(_video_frames, video)
     raise EvaluationError(f"{parquet}: its scene {scene} is missing; unpack {video.name} or frames beside this file")

@@ -9,7 +9,8 @@ target is each row of S divided by its sum: at that many columns a softmax of sh
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Annotated, Any, Literal, Self
@@ -116,9 +117,9 @@ def views(
         looks = None
         if level == "token" and term.hard_negatives:
             pictures = [Image.open(io.BytesIO(row["images"][i]["bytes"])) for i in pair]
-            looks = [look(picture, grid) for picture, grid in zip(pictures, (x, y), strict=True)]
+            looks = look(pictures[0], x), look(pictures[1], y)
         own = _side(target, maps[0], level, term, looks)
-        other = _side(target.T, maps[1], level, term, looks and looks[::-1])
+        other = _side(target.T, maps[1], level, term, looks and (looks[1], looks[0]))
         found[level] = View(*maps, (own, other))
     return found
 
@@ -128,7 +129,7 @@ def _side(
     found: PatchMap,
     level: str,
     term: AlignmentTerm,
-    looks: list[NDArray[np.float32]] | None,
+    looks: tuple[NDArray[np.float32], NDArray[np.float32]] | None,
 ) -> Side:
     one_match = level == "token" and term.token_loss == "info_nce"
     seen = share.max(1) >= term.positive if one_match else share.sum(1) >= term.min_row
@@ -140,7 +141,7 @@ def _side(
         seen = seen | (known & (unmatched >= 0.5))
     if looks is not None:
         hard = np.zeros(share.shape, bool)
-        alike = hard_negatives(found, *looks, term.hard_negatives)
+        alike = hard_negatives(found, looks[0], looks[1], term.hard_negatives)
         rows, columns = np.nonzero(alike >= 0)
         hard[rows, alike[rows, columns]] = True
     return Side(share, seen, unmatched, hard)
@@ -164,7 +165,9 @@ class Heads(nn.ModuleDict):
                 nn.Linear(width, width), nn.GELU(), nn.Linear(width, term.projection, bias=False)
             )
         for level in term.weights if term.unmatched else ():
-            self[f"unmatched_{level}"] = nn.Linear(1, 1, bias=False)
+            logit = nn.Linear(1, 1, bias=False)
+            nn.init.zeros_(logit.weight)
+            self[f"unmatched_{level}"] = logit
 
     def project(self, tokens: Sequence[Tensor]) -> list[Tensor]:
         return [self["projection"](token) for token in tokens] if "projection" in self else list(tokens)
@@ -174,6 +177,17 @@ class Heads(nn.ModuleDict):
         # A layer on a one, as sharded parameters are only there while their module runs.
         name = f"unmatched_{level}"
         return self[name](like.new_ones(1)) if name in self else None
+
+
+@contextmanager
+def watched(module: nn.Module) -> Iterator[list[Any]]:
+    """What the module puts out while this lasts, one entry for each time that it runs."""
+    seen: list[Any] = []
+    hook = module.register_forward_hook(lambda _module, _given, out: seen.append(out))
+    try:
+        yield seen
+    finally:
+        hook.remove()
 
 
 def levels(

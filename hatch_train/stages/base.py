@@ -59,8 +59,8 @@ class Stage(ABC, Generic[S, B]):
 
     def heads_of(self, model: VisionLanguageModel) -> Any:
         """The stage's heads, as `hatch_train.stages.attach_heads` put them beside the model; None without any."""
-        heads = getattr(model.model, HEADS, {})
-        return heads[self.name] if self.name in heads else None
+        heads = getattr(model.model, HEADS, None)
+        return heads[self.name] if heads is not None and self.name in heads else None
 
     @property
     @abstractmethod

@@ -30,6 +30,7 @@ from hatch_train.stages.alignment import (
     levels,
     unit,
     views,
+    watched,
 )
 from hatch_train.stages.base import Batch, Stage
 
@@ -176,12 +177,8 @@ def block_features(model: VisionLanguageModel, pixels: Tensor, grids: Tensor, la
     tower = model.model.model.visual
     if layer >= len(tower.blocks):
         raise TrainingError(f"layer is {layer}, but the vision tower has {len(tower.blocks)} blocks, from 0")
-    seen: list[Tensor] = []
-    hook = tower.blocks[layer].register_forward_hook(lambda _block, _given, out: seen.append(out))
-    try:
+    with watched(tower.blocks[layer]) as seen:
         model.image_features(pixels, grids)
-    finally:
-        hook.remove()
     merge = model.processor.merge
     tokens = seen[0].unflatten(0, (-1, merge**2)).mean(1)
     if hasattr(tower, "window_size"):

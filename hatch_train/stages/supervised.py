@@ -37,6 +37,7 @@ from hatch_train.stages.alignment import (
     levels,
     unit,
     views,
+    watched,
 )
 from hatch_train.stages.base import Batch, Stage
 
@@ -44,6 +45,8 @@ IMAGE_MARK = "<image>"
 IMAGE_TOKEN = "<|image_pad|>"
 #: Held-out samples that are answered together.
 REPLIES_AT_ONCE = 32
+#: A reply that is longer than the one wanted by more tokens than this is wrong however it goes on.
+SLACK = 16
 
 
 class SupervisedSettings(StageSettings):
@@ -208,16 +211,12 @@ class Supervised(Stage[SupervisedSettings, Chats]):
         return np.array(self.processor.tokenizer(text, add_special_tokens=False)["input_ids"], np.int64)
 
     def losses(self, model: VisionLanguageModel, batch: Chats) -> dict[str, Tensor]:
-        seen: list[Tensor] = []
-        # Taken on its way into the language model, so that the tower runs once.
-        hook = model.model.model.visual.register_forward_hook(lambda _tower, _given, out: seen.append(out.pooler_output))
-        try:
-            logits, targets = supervised_logits(model, batch.pack)
-        finally:
-            hook.remove()
-        sums = {"text": F.cross_entropy(logits.float(), targets, reduction="sum")}
         term = self.settings.alignment
-        return sums if term is None else sums | self._alignment(term, model, batch, seen[0].float())
+        with watched(model.model.model.visual) as seen:
+            logits, targets = supervised_logits(model, batch.pack)
+        sums = {"text": F.cross_entropy(logits.float(), targets, reduction="sum")}
+        # Taken on its way into the language model, so that the tower runs once.
+        return sums if term is None else sums | self._alignment(term, model, batch, seen[0].pooler_output.float())
 
     def _alignment(
         self, term: AlignmentTerm, model: VisionLanguageModel, batch: Chats, features: Tensor
@@ -247,9 +246,14 @@ class Supervised(Stage[SupervisedSettings, Chats]):
 
     def replies(self, model: VisionLanguageModel, asked: list[Prompt]) -> list[str]:
         """What the model says to each prompt, greedily."""
+        return self.processor.tokenizer.batch_decode(self.generated(model, asked), skip_special_tokens=True)
+
+    def generated(
+        self, model: VisionLanguageModel, asked: list[Prompt], temperature: float = 0.0, copies: int = 1
+    ) -> Tensor:
+        """(prompts * copies, longest) tokens of replies, as `VisionLanguageModel.generate` makes them."""
         length = max(len(prompt.ids) for prompt in asked)
-        tokenizer = self.processor.tokenizer
-        ids = torch.full((len(asked), length), tokenizer.pad_token_id)
+        ids = torch.full((len(asked), length), self.processor.tokenizer.pad_token_id)
         mask = torch.zeros_like(ids)
         for row, prompt in enumerate(asked):
             ids[row, length - len(prompt.ids) :], mask[row, length - len(prompt.ids) :] = prompt.ids, 1
@@ -259,10 +263,11 @@ class Supervised(Stage[SupervisedSettings, Chats]):
             (ids == self.processor.token_id(IMAGE_TOKEN)).int(),
             torch.cat([prompt.pixels for prompt in asked]),
             torch.cat([prompt.grids for prompt in asked]),
-            # A reply much longer than any that is wanted is wrong however it goes on.
-            min(self.settings.max_new_tokens, max(prompt.reply for prompt in asked) + 16),
+            min(self.settings.max_new_tokens, max(prompt.reply for prompt in asked) + SLACK),
+            temperature,
+            copies,
         )
-        return tokenizer.batch_decode(said[:, length:], skip_special_tokens=True)
+        return said[:, length:]
 
 
 class Answers:

@@ -3,9 +3,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from scipy.stats import wilcoxon
 
+from hatch_data.actions import format_pairs, parse_text
 from hatch_data.patches import PatchMap
-from hatch_train.metrics import MatchFigures, nearness, read_reply, reply_figures
+from hatch_train.metrics import MatchFigures, central, most_frequent, nearness, paired, reply_figures
+from hatch_train.rewards import Wanted
 
 
 def one_to_one(grid: tuple[int, int], permutation: np.ndarray, weight: float = 1.0) -> PatchMap:
@@ -59,7 +62,9 @@ def test_nearest_position_on_another_grid() -> None:
     assert nearness((2, 1), (6, 1)).argmax(1).tolist() == [1, 4]
 
 
-TARGET = '<action>[{"from": 1, "to": 2, "actions": [{"turn_left_deg": 30}]}]</action><answer>B</answer>'
+PAIRS = [(0, 1, parse_text("turn_left 30deg"))]
+TARGET = f"<action>{format_pairs(PAIRS)}</action><answer>B</answer>"
+WANTED = Wanted(PAIRS, "B", ["left", "right"])
 
 
 @pytest.mark.parametrize(
@@ -70,23 +75,54 @@ TARGET = '<action>[{"from": 1, "to": 2, "actions": [{"turn_left_deg": 30}]}]</ac
         (TARGET.replace("30", "35"), (1, 0, 1, 1)),
         (TARGET.replace("left", "right"), (1, 0, 0, 1)),
         (TARGET.replace(">B<", ">A<"), (1, 1, 1, 0)),
-        (TARGET.replace('"to": 2', '"to": 3'), (1, 0, 0, 1)),
-        (TARGET.replace("}]}]", "}"), (1, 0, 0, 1)),
+        (TARGET.replace('"to": 2', '"to": 3'), (0, 0, 0, 1)),
+        (TARGET.replace("}]}]", "}"), (0, 0, 0, 1)),
         ("<answer>B</answer>", (0, 0, 0, 0)),
         (f"{TARGET} and so on", (0, 0, 0, 0)),
         ("", (0, 0, 0, 0)),
     ],
 )
 def test_replies_are_read_strictly(said: str, right: tuple[int, ...]) -> None:
-    figures = reply_figures([said], [TARGET], ["full"])
-    assert (
-        tuple(figures[k] for k in ("format right", "action exact match", "action verbs match", "answer right")) == right
-    )
+    figures = reply_figures([said], [WANTED])
+    names = ("format right", "action exact match", "action verbs match", "answer right")
+    assert tuple(figures[name] for name in names) == right
 
 
 def test_a_reply_without_actions_is_judged_by_its_answer() -> None:
-    assert reply_figures(["<answer>b</answer>"], ["<answer>B</answer>"], ["full"]) == {
-        "format right": 1.0,
-        "answer right": 1.0,
-    }
-    assert read_reply("B") is None
+    figures = reply_figures(["<answer>b</answer>"], [Wanted([], "B", ["left", "right"])])
+    assert figures == {"format right": 1.0, "answer right": 1.0, "answer reward": 1.0}
+
+
+def replies(*actions: str) -> list[Wanted]:
+    return [Wanted([(0, 1, parse_text(text))], "AB"[n % 2], ["a", "b"]) for n, text in enumerate(actions)]
+
+
+def test_guesses_that_never_look() -> None:
+    wanted = replies("stay", "stay", "turn_left 40deg", "turn_left 50deg", "turn_left 60deg", "stay")
+    targets = [f"<action>{format_pairs(w.pairs)}</action><answer>{w.answer}</answer>" for w in wanted]
+    tasks = ["turn"] * 5 + ["other"]
+    assert most_frequent(targets, tasks) == [targets[0]] * 5 + [targets[5]]
+    guesses = central(wanted, tasks)
+    assert len(set(guesses[:5])) == 1 and "turn_left_deg" in guesses[0] and "<answer>A</answer>" in guesses[0]
+    best = reply_figures(guesses, wanted)["action agreement"]
+    for text in ("stay", "turn_left 40deg", "turn_left 60deg"):
+        constant = f"<action>{format_pairs([(0, 1, parse_text(text))])}</action><answer>A</answer>"
+        assert best >= reply_figures([constant] * 5 + [guesses[5]], wanted)["action agreement"]
+
+
+def test_a_paired_test() -> None:
+    """Against scipy and the plain mean, on the rows that both have."""
+    rng = np.random.default_rng(0)
+    before = {"id": [str(n) for n in range(40)], "action": rng.uniform(0, 1, 40).tolist()}
+    after = {"id": before["id"][::-1], "action": [a + rng.normal(0.1, 0.1) for a in before["action"][::-1]]}
+    before["action"][3] = None
+    found = paired(before, after, "action")
+    changes = np.array([a - b for a, b in zip(after["action"][::-1], before["action"], strict=True) if b is not None])
+    assert found["rows"] == 39
+    assert found["difference"] == pytest.approx(changes.mean())
+    assert found["p"] == pytest.approx(wilcoxon(changes).pvalue) and found["p"] < 1e-4
+    error = changes.std() / np.sqrt(39)
+    assert found["low"] == pytest.approx(changes.mean() - 1.96 * error, abs=0.3 * error)
+    assert found["high"] == pytest.approx(changes.mean() + 1.96 * error, abs=0.3 * error)
+    assert paired(before, before, "action")["p"] == 1.0
+    assert paired({"id": ["1"], "action": [None]}, after, "action") is None

@@ -93,8 +93,8 @@ def die_after(recipe: Recipe, stage: str, steps: int) -> None:
     """Run in a process of its own, which is killed between two steps."""
     step = loop._Training.step
 
-    def dying(training: Any, number: int, loaded: Any) -> dict[str, float]:
-        means = step(training, number, loaded)
+    def dying(training: Any, number: int, *given: Any) -> dict[str, float]:
+        means = step(training, number, *given)
         if (training.stage.name, number + 1) == (stage, steps):
             os.kill(os.getpid(), signal.SIGKILL)
         return means
@@ -147,7 +147,7 @@ def test_the_report(whole: tuple[Recipe, dict]) -> None:
 
 def test_each_stage_trains_its_part_alone(whole: tuple[Recipe, dict]) -> None:
     recipe, _ = whole
-    model = load(recipe.model, loop.learnable_texts(recipe), recipe.seed)
+    model = load(recipe.model, (), recipe.seed, Path(recipe.output) / "processor")
     trained = {"alignment": "vision", "supervised": "adapter" if recipe.model.lora else "language"}
     for part, path in zip(trained.values(), checkpoint.finished(Path(recipe.output) / "checkpoints"), strict=True):
         before = {name: value.clone() for name, value in model.model.state_dict().items()}
@@ -244,7 +244,7 @@ def test_a_loss_that_is_not_a_number_names_its_rows(make_recipe: MakeRecipe, mon
         return {"text": model.model.lm_head.weight.sum() * torch.nan}
 
     monkeypatch.setattr(Supervised, "losses", losses)
-    with pytest.raises(TrainingError, match=r"the loss of step 1 is nan; its rows: row-00\d\d, row"):
+    with pytest.raises(TrainingError, match=r"the loss of step 1 is nan and its gradient nan; its rows: row-00\d\d, row"):
         loop.run(make_recipe({"supervised": {**STAGES["supervised"], "validation": 0}}))
 
 

@@ -1,0 +1,241 @@
+"""What families that ask about objects share: which objects are clear in a view, how they are marked, where they lie.
+
+Names of objects tell: lamps hang high, monitors stand on desks. Where the answer could follow from a name, the object
+is marked by a box and the text names the box alone ("the object in the red box"); its name stands beside the box in
+the picture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import atan2, degrees, log
+
+import numpy as np
+
+from hatch_data.geometry import Array, unit
+from hatch_data.group import ViewGroup
+from hatch_data.instances import Sighting
+from hatch_data.markers import Marker
+
+Box = tuple[float, float, float, float]
+
+#: An object is clear in a view that shows it in this share of its pixels ...
+CLEAR_SHARE = 0.004
+#: ... where what is seen of it spans at least this part of its projected box.
+SEEN_PART = 0.6
+#: A view shows an object, if perhaps little of it, from this share on: names are unique against all of these.
+LEAST_SHARE = 0.0003
+#: Labels of what is no object, or says nothing.
+NO_OBJECTS = frozenset(
+    [
+        "wall",
+        "floor",
+        "ceiling",
+        "room",
+        "door",
+        "frame",
+        "doorframe",
+        "stairs",
+        "structure",
+        "other",
+        "misc",
+        "object",
+        "objects",
+        "unknown",
+        "unlabeled",
+        "unlabelled",
+        "remove",
+        "void",
+        "background",
+        "otherstructure",
+        "otherfurniture",
+        "otherprop",
+    ]
+)
+#: A word such as "left" is fair from this offset on, and from this share of the whole distance on.
+WORD_M, WORD_SHARE = 0.3, 0.1
+#: Up to this offset no word is said; what lies between is no fair question.
+SAME_M = 0.1
+#: The same for the directions in which an observer sees two objects.
+SAME_DEG = 5.0
+#: Lengths are clearly different from this ratio on.
+CLEAR_RATIO = 1.25
+#: What SPAR says where positions and distances of objects are asked for.
+BY_CENTERS = "Calculate or judge based on the 3D center points of these objects."
+COLORS = {"red": "#e6194b", "blue": "#4363d8", "green": "#3cb44b", "yellow": "#d4a800"}
+LEFT_RIGHT, ABOVE_BELOW = ("left", "right"), ("above", "below")
+FRONT_BEHIND, FARTHER_CLOSER = ("front", "behind"), ("farther", "closer")
+
+
+@dataclass(frozen=True)
+class Seen:
+    """An object that is clear in view `view`: `index` and `label` of the instance, its `center` (3,) in the world, and
+    the `box` (left, top, right, bottom) around what is seen of it, in shares of the image."""
+
+    view: int
+    index: int
+    label: str
+    center: Array
+    box: Box
+
+
+def clear(group: ViewGroup, k: int) -> list[Seen]:
+    """Objects of view k that are whole inside the image, mostly seen, large enough, and no part of the building."""
+    height, width = group.view(k).raster.shape
+    found = []
+    for one in group.sightings(k):
+        label = group.instances[one.index].label.strip()
+        if one.truncated or one.share < CLEAR_SHARE or _seen_part(one) < SEEN_PART or not is_object(label):
+            continue
+        left, top, right, bottom = one.seen_box
+        box = (left / width, top / height, (right + 1) / width, (bottom + 1) / height)
+        found.append(Seen(k, one.index, label, group.instances[one.index].world_from_box[:3, 3], box))
+    return found
+
+
+def pick(group: ViewGroup, views: Sequence[int], rng: np.random.Generator) -> list[Seen] | None:
+    """A different object, clear in its view, for each of `views` (numbers may repeat), at random; None where there
+    are not enough."""
+    chosen: list[Seen] = []
+    for k in views:
+        free = [one for one in clear(group, k) if all(one.index != other.index for other in chosen)]
+        if not free:
+            return None
+        chosen.append(free[int(rng.integers(len(free)))])
+    return chosen
+
+
+def pick_spread(group: ViewGroup, count: int, rng: np.random.Generator) -> list[Seen] | None:
+    """`count` different objects, as evenly over the views as can be; None where there are not enough."""
+    views = np.resize(rng.permutation(len(group)), count)
+    return pick(group, rng.permutation(views).tolist(), rng)
+
+
+def pick_elsewhere(group: ViewGroup, rng: np.random.Generator) -> Seen | None:
+    """An object that is clear in another view than the first, one of those that the first does not show if there are
+    any; None where there is none."""
+    elsewhere = [one for k in range(1, len(group)) for one in clear(group, k)]
+    shown = {one.index for one in group.sightings(0) if one.share >= LEAST_SHARE}
+    hidden = [one for one in elsewhere if one.index not in shown]
+    pool = hidden or elsewhere
+    return pool[int(rng.integers(len(pool)))] if pool else None
+
+
+def unique(group: ViewGroup, seen: Seen) -> bool:
+    """Whether no view of the group shows another object of the same label: then the label alone says which."""
+    others = {one.index for k in range(len(group)) for one in group.sightings(k) if one.share >= LEAST_SHARE}
+    return not any(group.instances[i].label.strip() == seen.label for i in others - {seen.index})
+
+
+def is_object(label: str) -> bool:
+    """Whether a label names an object, not a part of the building or nothing."""
+    words = label.lower().replace("_", " ").replace("-", " ").split()
+    return bool(words) and words[-1] not in NO_OBJECTS
+
+
+def marks(objects: dict[str, Seen], notes: dict[str, str] | None = None) -> dict[int, list[Marker]]:
+    """Boxes around objects by colour of `COLORS`, with their names and what `notes` says of them, for
+    `Question.markers`."""
+    markers: dict[int, list[Marker]] = {}
+    for color, seen in objects.items():
+        note = (notes or {}).get(color)
+        label = f"{seen.label}: {note}" if note else seen.label
+        markers.setdefault(seen.view, []).append(Marker(seen.box, label, COLORS[color]))
+    return markers
+
+
+def marked(seen: Seen, color: str) -> str:
+    """How a text refers to a marked object without its name."""
+    return f"the object in the {color} box in image {seen.view + 1}"
+
+
+def named(seen: Seen, color: str) -> str:
+    """How an answer refers to a marked object."""
+    return f"the {seen.label} in the {color} box"
+
+
+def capital(sentence: str) -> str:
+    """With a capital letter."""
+    return sentence[:1].upper() + sentence[1:]
+
+
+def box_1000(box: Box) -> tuple[int, int, int, int]:
+    """A box in thousandths of width and height, as SPAR and Qwen write them."""
+    left, top, right, bottom = (round(1000 * v) for v in box)
+    return left, top, right, bottom
+
+
+def offset(group: ViewGroup, k: int, point: Array) -> Array:
+    """(3,) right, up and forward in metres of a world point in the gravity-levelled heading frame of view k."""
+    forward, left, upward = group.from_view(k, point)
+    return np.array([-left, upward, forward])
+
+
+def offset_facing(stand: Array, facing: Array, up: Array, point: Array) -> Array:
+    """(3,) right, up and forward in metres of a world point for who stands at `stand` and faces `facing`, upright."""
+    up = unit(up)
+    ahead = facing - stand
+    ahead = unit(ahead - (ahead @ up) * up)
+    return np.array([np.cross(ahead, up), up, ahead]) @ (point - stand)
+
+
+def horizontal_m(a: Array, b: Array, up: Array) -> float:
+    """Distance in metres of two world points in the plan."""
+    up = unit(up)
+    return float(np.linalg.norm((a - b) - ((a - b) @ up) * up))
+
+
+def word(value_m: float, words: tuple[str, str], distance_m: float) -> str | None:
+    """The first word for a clearly positive offset, the second for a clearly negative one, "" where there is next to
+    none, None where it is not clear which to say. `distance_m` is how far off the whole offset reaches."""
+    if abs(value_m) <= SAME_M:
+        return ""
+    if abs(value_m) < max(WORD_M, WORD_SHARE * distance_m):
+        return None
+    return words[0] if value_m > 0 else words[1]
+
+
+def relation(right_up_forward: Array, along: tuple[str, str] = FRONT_BEHIND) -> str | None:
+    """Such as "left, above, front", "right, behind": what is next to none is left out. None where a word would be
+    doubtful or none can be said. `along` are the words for forward and backward."""
+    reach = float(np.linalg.norm(right_up_forward))
+    right, upward, forward = right_up_forward.tolist()
+    words = [word(-right, LEFT_RIGHT, reach), word(upward, ABOVE_BELOW, reach), word(forward, along, reach)]
+    if None in words:
+        return None
+    return ", ".join(filter(None, words)) or None
+
+
+def relation_between(a: Array, b: Array) -> str | None:
+    """How a lies to b, such as "left, above, closer", for an observer to whom they lie (3,) right, up and forward, both
+    in front. None where a word would be doubtful, or where left and right in the plan and in the picture disagree."""
+    said = relation(np.array([a[0] - b[0], a[1] - b[1], np.linalg.norm(a) - np.linalg.norm(b)]), FARTHER_CLOSER)
+    turn_deg = degrees(atan2(a[0], a[2]) - atan2(b[0], b[2]))
+    if abs(a[0] - b[0]) <= SAME_M:
+        agree = abs(turn_deg) <= SAME_DEG
+    else:
+        agree = abs(turn_deg) > SAME_DEG and (turn_deg > 0) == (a[0] > b[0])
+    return said if agree else None
+
+
+def in_front(*offsets: Array) -> bool:
+    """Whether all of these (3,) offsets, right, up and forward, lie clearly in front."""
+    return all(offset[2] >= WORD_M for offset in offsets)
+
+
+def metres(value_m: float) -> str:
+    """ "1.2 m"."""
+    return f"{value_m:.1f} m"
+
+
+def place_of_length(value_m: float) -> tuple[float]:
+    """`Question.place` of a length: one unit is the ratio `CLEAR_RATIO`."""
+    return (log(value_m) / log(CLEAR_RATIO),)
+
+
+def _seen_part(one: Sighting) -> float:
+    """How much of the projected box the pixels that show the object span."""
+    left, top, right, bottom = one.seen_box
+    whole = (one.box[2] - one.box[0] + 1) * (one.box[3] - one.box[1] + 1)
+    return (right - left + 1) * (bottom - top + 1) / whole

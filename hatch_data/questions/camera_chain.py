@@ -1,0 +1,55 @@
+"""Where the first camera of a route stands, seen from its last, which hardly shows the same."""
+
+from __future__ import annotations
+
+from math import hypot
+
+import numpy as np
+
+from hatch_data.group import ViewGroup
+from hatch_data.questions import Question, Rejection, choose
+from hatch_data.questions._directions import direction, looks_steeply
+from hatch_data.questions._images import label
+from hatch_data.questions._routes import indirect_route
+
+VIEWS = (3, 8)
+LEAST_DISTANCE_M = 0.5
+#: Places that lie this far apart are different answers.
+CLEAR_M = 0.6
+PHRASINGS = (
+    "You go from the view of {start} to that of {between} and on to that of {end}, and look as {end} does. "
+    "In which direction, and how far away, is the place from which {start} was taken?",
+    "{start} overlaps with {end} only by way of {between}. Seen from the camera of {end}, as it looks, "
+    "where and how far away stands the camera of {start}?",
+    "The camera took {start}, then {between}, then {end}. Relative to its last heading, where is the viewpoint of "
+    "{start} now, and at what distance?",
+)
+INSTRUCTION = "Answer with direction and distance, such as 'back-left, 1.8 m'."
+
+
+def ask(group: ViewGroup, rng: np.random.Generator) -> Question | Rejection:
+    """One of eight directions, and the horizontal distance.
+
+    Rejected: `no_route` (see `route_motion`), `looks_steeply` (the last view is pitched by more than 60 degrees),
+    `too_near` (under 0.5 m), `mostly_vertical`, `on_a_border` (within 7.5 degrees of the next direction).
+    """
+    route = indirect_route(group, rng)
+    if isinstance(route, Rejection):
+        return route
+    if looks_steeply(group, route[-1]):
+        return Rejection("looks_steeply")
+    back = group.motion(route[-1], route[0])
+    distance = hypot(back.forward_m, back.left_m)
+    if distance < LEAST_DISTANCE_M:
+        return Rejection("too_near")
+    where = direction(back)
+    if isinstance(where, Rejection):
+        return where
+    answer = f"{where}, {distance:.1f} m"
+    start, *between, end = (label(k) for k in route)
+    text = choose(PHRASINGS, rng).format(start=start, end=end, between=" and ".join(between))
+    sentence = f"As {end} looks, the camera of {start} stands to the {where}, {distance:.1f} m away."
+    place = back.forward_m / CLEAR_M, back.left_m / CLEAR_M
+    return Question(
+        text[0].upper() + text[1:], answer, sentence, INSTRUCTION, key=str(len(route)), place=place
+    )

@@ -1,0 +1,101 @@
+"""Which image was taken highest, furthest to one side as image 1 looks, or looking most steeply up or down."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from hatch_data.group import ViewGroup
+from hatch_data.questions import Question, Rejection, choose
+from hatch_data.questions._directions import looks_steeply
+from hatch_data.questions._images import INSTRUCTION, draw_candidates, label, listed, options
+
+VIEWS = (2, 8)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What is compared: the image with the greatest `value` is ahead of the next by `margin`, and of image 1 by
+    `from_first` where image 1 is what the others are seen from."""
+
+    value: Callable[[ViewGroup, int], float]
+    margin: float
+    phrasings: tuple[str, ...]
+    said: str
+    from_first: float | None = None
+
+
+def _height(sign: int) -> Callable[[ViewGroup, int], float]:
+    return lambda group, k: sign * group.stance(k).up_m
+
+
+def _pitch(sign: int) -> Callable[[ViewGroup, int], float]:
+    return lambda group, k: sign * group.stance(k).pitch_deg
+
+
+def _aside(axis: str, sign: int) -> Callable[[ViewGroup, int], float]:
+    return lambda group, k: sign * getattr(group.motion(0, k), axis)
+
+
+def _side(axis: str, sign: int, where: str) -> Comparison:
+    phrasings = (
+        f"As image 1 looks, which of {{images}} was taken furthest {where}?",
+        f"You stand where image 1 was taken and look the same way. Of {{images}}, whose camera stood furthest {where}?",
+        f"Relative to the heading of image 1, which of {{images}} has its viewpoint furthest {where}?",
+    )
+    return Comparison(_aside(axis, sign), 0.4, phrasings, f"was taken furthest {where} as image 1 looks", 0.3)
+
+
+def _level(sign: int, word: str) -> Comparison:
+    phrasings = (
+        f"Which of {{images}} was taken from the {word} place?",
+        f"The camera was not always held at the same height. In which of {{images}} was it {word}?",
+        f"Of {{images}}, which has the {word} camera position above the floor?",
+    )
+    return Comparison(_height(sign), 0.15, phrasings, f"was taken from the {word} place")
+
+
+def _tilt(sign: int, way: str) -> Comparison:
+    phrasings = (
+        f"In which of {{images}} does the camera look furthest {way}?",
+        f"For which of {{images}} was the camera tilted {way} the most?",
+        f"Of {{images}}, which was taken with the optical axis pointing furthest {way}?",
+    )
+    return Comparison(_pitch(sign), 8.0, phrasings, f"looks furthest {way}")
+
+
+COMPARISONS = (
+    _level(1, "highest"),
+    _level(-1, "lowest"),
+    _side("left_m", 1, "to the left"),
+    _side("left_m", -1, "to the right"),
+    _side("forward_m", 1, "ahead"),
+    _side("forward_m", -1, "back"),
+    _tilt(1, "up"),
+    _tilt(-1, "down"),
+)
+
+
+def ask(group: ViewGroup, rng: np.random.Generator) -> Question | Rejection:
+    """One of up to four images.
+
+    Rejected: `no_clear_difference` (0.15 m of height, 8 degrees of pitch, 0.4 m to the side, of which 0.3 m lie beyond
+    the camera of image 1).
+    """
+    everyone = draw_candidates(range(len(group)), rng)
+    others = draw_candidates(range(1, len(group)), rng)
+    for number in rng.permutation(len(COMPARISONS)).tolist():
+        comparison = COMPARISONS[number]
+        candidates = everyone if comparison.from_first is None else others
+        if len(candidates) < 2 or (comparison.from_first is not None and looks_steeply(group, 0)):
+            continue
+        values = np.array([comparison.value(group, k) for k in candidates])
+        second, best = np.sort(values)[-2:]
+        if best - second < comparison.margin or best < (comparison.from_first or -np.inf):
+            continue
+        truth = label(candidates[int(values.argmax())])
+        text = choose(comparison.phrasings, rng).format(images=listed(candidates))
+        return Question(text, truth, f"{truth.capitalize()} {comparison.said}.", INSTRUCTION, options(candidates))
+    return Rejection("no_clear_difference")

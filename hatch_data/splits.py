@@ -1,0 +1,120 @@
+"""Splits by physical space: no place is both trained on and tested, and scans of benchmarks are kept apart."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from hatch_data.errors import ScanError
+from hatch_data.recipe import SplitSettings
+from hatch_data.scans import ScanRef
+
+#: Folders above a scan in which the files of its data set are looked for.
+_LEVELS = 4
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """A data set whose validation and test scans are what benchmarks ask about.
+
+    `files` list those scans: patterns below a folder above the scans, one name a line, or a table with the columns
+    `video_id` and `fold`. `source` is where to get them.
+    """
+
+    name: str
+    layouts: tuple[str, ...]
+    files: tuple[str, ...]
+    source: str
+
+
+DATA_SETS = (
+    DataSet(
+        "ScanNet",
+        ("scannet", "scannet-sens", "scannet-posed-images", "scannet-frames-25k"),
+        ("scannetv2_val.txt", "scannetv2_test.txt"),
+        "github.com/ScanNet/ScanNet, Tasks/Benchmark",
+    ),
+    DataSet(
+        "ScanNet++",
+        ("scannetpp-dslr", "scannetpp-iphone"),
+        ("splits/nvs_sem_val.txt", "splits/*test.txt", "nvs_sem_val.txt"),
+        "the splits/ folder of the ScanNet++ download",
+    ),
+    DataSet(
+        "ARKitScenes",
+        ("arkitscenes",),
+        ("*_train_val_splits.csv", "metadata.csv"),
+        "github.com/apple/ARKitScenes, threedod/3dod_train_val_splits.csv",
+    ),
+)
+_BY_LAYOUT = {layout: data_set for data_set in DATA_SETS for layout in data_set.layouts}
+
+
+def evaluation_spaces(refs: Sequence[ScanRef], settings: SplitSettings) -> tuple[set[str], list[str]]:
+    """Spaces with a scan that benchmarks ask about, and a warning for each data set whose lists are not found.
+
+    Lists are looked for in the folders above the scans and in `settings.files`. Raises `ScanError` for a file named
+    there that cannot be read.
+    """
+    named = [_read(Path(file)) for file in settings.files]
+    found: dict[Path, set[str]] = {}
+    spaces, warnings = set(), []
+    for data_set in DATA_SETS:
+        mine = [ref for ref in refs if _BY_LAYOUT.get(ref.layout) is data_set]
+        folders = dict.fromkeys(folder for ref in mine for folder in list(Path(ref.path).parents)[:_LEVELS])
+        files = {file for folder in folders for pattern in data_set.files for file in folder.glob(pattern)}
+        for file in sorted(files - found.keys()):
+            found[file] = _read(file)
+        names = set().union(*named, *(found[file] for file in files))
+        # The download of ARKitScenes has its validation scans in a folder of that name.
+        held = [ref for ref in mine if ref.scene in names or "Validation" in Path(ref.path).parts[-_LEVELS:]]
+        spaces |= {ref.space for ref in held}
+        if mine and not names and not held:
+            warnings.append(
+                f"{len(mine)} scans of {data_set.name} and no list of those that benchmarks ask about: they may end up "
+                f"in train. Put {data_set.files[0]} ({data_set.source}) into the folder above the scans, or name it "
+                "with --set split.files=[...]"
+            )
+    return spaces, warnings
+
+
+def _read(file: Path) -> set[str]:
+    """Names of scans in a list, or of the validation fold of a table."""
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ScanError(f"{file}: a list of scans that cannot be read ({error}); restore it or leave it away") from None
+    if file.suffix != ".csv":
+        return {line.strip() for line in text.splitlines() if line.strip()}
+    return {str(row.get("video_id")) for row in csv.DictReader(text.splitlines()) if row.get("fold") == "Validation"}
+
+
+def splits_by_space(spaces: Iterable[str], settings: SplitSettings, held_out: Iterable[str] = ()) -> dict[str, str]:
+    """Space -> split; those in `held_out` are for test. A space's split depends on its name alone, but where the names
+    leave training or a split that is asked for empty, the space of the fullest split that is nearest to it by hash is
+    moved there."""
+    apart = dict.fromkeys(held_out, "test")
+    free = set(spaces) - apart.keys()
+    rank = {space: int(hashlib.sha256(space.encode()).hexdigest()[:8], 16) / 2**32 for space in free}
+    bounds = (("test", settings.test), ("validation", settings.test + settings.validation))
+    split = {space: next((name for name, bound in bounds if value < bound), "train") for space, value in rank.items()}
+    ordered = sorted(rank, key=lambda space: rank[space])
+    for name, share in (("train", 1.0), ("test", settings.test), ("validation", settings.validation)):
+        count = Counter(split.values())
+        if not split or share == 0 or count[name]:
+            continue
+        donor = max(count, key=lambda other: (count[other], other == "train"))
+        if count[donor] > 1 or name == "train":
+            split[[s for s in ordered if split[s] == donor][-1 if name == "train" else 0]] = name
+    return split | {space: name for space, name in apart.items() if space in spaces}
+
+
+def splits_by_time(frames: int, settings: SplitSettings) -> list[str]:
+    """The split of each frame of a scan: training first, then a stretch for validation, then one for test."""
+    test = round(frames * settings.test)
+    validation = round(frames * settings.validation)
+    return ["train"] * (frames - validation - test) + ["validation"] * validation + ["test"] * test
