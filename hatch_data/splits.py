@@ -98,7 +98,8 @@ def splits_by_space(spaces: Iterable[str], settings: SplitSettings, held_out: It
     leave training or a split that is asked for empty, the space of the fullest split that is nearest to it by hash is
     moved there."""
     apart = dict.fromkeys(held_out, "test")
-    free = set(spaces) - apart.keys()
+    spaces = set(spaces)
+    free = sorted(spaces - apart.keys())
     rank = {space: int(hashlib.sha256(space.encode()).hexdigest()[:8], 16) / 2**32 for space in free}
     bounds = (("test", settings.test), ("validation", settings.test + settings.validation))
     split = {space: next((name for name, bound in bounds if value < bound), "train") for space, value in rank.items()}
@@ -107,7 +108,7 @@ def splits_by_space(spaces: Iterable[str], settings: SplitSettings, held_out: It
         count = Counter(split.values())
         if not split or share == 0 or count[name]:
             continue
-        donor = max(count, key=lambda other: (count[other], other == "train"))
+        donor = max(count, key=lambda other: (count[other], other == "train", other))
         if count[donor] > 1 or name == "train":
             split[[s for s in ordered if split[s] == donor][-1 if name == "train" else 0]] = name
     return split | {space: name for space, name in apart.items() if space in spaces}

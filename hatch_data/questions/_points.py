@@ -38,8 +38,8 @@ CLEARLY_OUTSIDE = 0.08
 LEAST_APART = 0.15
 #: Lengths of which one is longer than the other by less than this factor are not clearly different.
 CLEAR_RATIO = 1.25
-#: Places looked at for one that can be asked about.
-TRIES = 40
+#: Places looked at for one that can be asked about, and cells of the flow field.
+TRIES, CELLS = 40, 200
 
 
 class Fate(Enum):
@@ -142,16 +142,23 @@ def fate(group: ViewGroup, point: Point, k: int) -> tuple[Fate | None, Place]:
 
 
 def with_fate(
-    group: ViewGroup, i: int, k: int, wanted: Fate, rng: np.random.Generator, tries: int = TRIES
+    group: ViewGroup, i: int, k: int, wanted: Fate, rng: np.random.Generator, most: int = 1
 ) -> list[tuple[Point, Place]]:
-    """Points of view i, off its border, of which this becomes in view k, and where they lie there."""
+    """Up to `most` points of view i, off its border, of which this becomes in view k, and where they lie there."""
     outcome = group.correspondence(i, k).flow.outcome
     cells = np.argwhere(outcome == _OUTCOMES[wanted])
-    cells = cells[rng.permutation(len(cells))[:tries]]
+    cells = cells[rng.permutation(len(cells))[:CELLS]]
     places = ((cells + rng.random(cells.shape)) / outcome.shape)[:, ::-1]
     places = places[(np.abs(places - 0.5) <= 0.5 - BORDER).all(axis=1)]
-    fates = [(point, *fate(group, point, k)) for point in trusted_points(group, i, places)]
-    return [(point, place) for point, found, place in fates if found is wanted]
+    found: list[tuple[Point, Place]] = []
+    for at in places:
+        for point in trusted_points(group, i, at[None]):
+            becomes, place = fate(group, point, k)
+            if becomes is wanted:
+                found.append((point, place))
+        if len(found) == most:
+            break
+    return found
 
 
 def spread_out(places: Sequence[Place], most: int, least_apart: float = LEAST_APART) -> list[int]:

@@ -10,6 +10,8 @@ from hatch_data.questions._points import Fate, candidate_markers, draw_points, s
 
 VIEWS = (2, 2)
 CANDIDATES = 4
+#: Hidden points among which four are looked for that keep apart.
+AMONG = 12
 PHRASINGS = (
     "The red point in image 1 is hidden in image 2 by something in front of it. "
     "Behind which of the points A, B, C and D in image 2 does it lie?",
@@ -25,7 +27,7 @@ def ask(group: ViewGroup, rng: np.random.Generator) -> Question | Rejection:
 
     Rejected: `nothing_hidden` (no point with trusted depth is clearly hidden), `no_room_for_candidates`.
     """
-    hidden = with_fate(group, 0, 1, Fate.HIDDEN, rng)
+    hidden = with_fate(group, 0, 1, Fate.HIDDEN, rng, AMONG)
     if not hidden:
         return Rejection("nothing_hidden")
     places = [place for _, place in hidden] + [(point.x, point.y) for point in draw_points(group, 1, rng)]

@@ -10,6 +10,8 @@ from hatch_data.questions._points import Fate, candidate_markers, spread_out, wi
 
 VIEWS = (2, 2)
 CANDIDATES = 4
+#: Points among which four are looked for that keep apart.
+AMONG = 24
 PHRASINGS = (
     "A red point is marked in image 1. Which of the points A, B, C and D in image 2 is the same point?",
     "Which of the points A, B, C and D marked in image 2 corresponds to the red point in image 1?",
@@ -23,7 +25,7 @@ def ask(group: ViewGroup, rng: np.random.Generator) -> Question | Rejection:
 
     Rejected: `too_few_points_in_both` (fewer than four, apart from each other, with trusted depth and clearly visible).
     """
-    both = with_fate(group, 0, 1, Fate.VISIBLE, rng)
+    both = with_fate(group, 0, 1, Fate.VISIBLE, rng, AMONG)
     chosen = [both[k] for k in spread_out([place for _, place in both], CANDIDATES)]
     if len(chosen) < CANDIDATES:
         return Rejection("too_few_points_in_both")
