@@ -1,4 +1,4 @@
-"""`hatch-data`: build, merge, inspect, verify, doctor.
+"""`hatch-data`: build, merge, inspect, verify, audit, doctor.
 
 Every command is one call; heavy imports happen where they are used.
 """
@@ -98,6 +98,8 @@ def build(
         told = forecast(plan, workers)
         click.echo(json.dumps(told, indent=2) if as_json else forecast_text(told))
         return
+    for warning in plan.held_out[1]:
+        click.echo(f"warning: {warning}", err=True)
     with _interruptible(plan):
         manifest = builds.run(
             plan,
@@ -192,6 +194,18 @@ def inspect(folder: Path, rows: int | None, row_id: str | None, out: Path | None
 
     shown = inspect_folder(folder, out, rows or 12, row_id)
     click.echo(json.dumps(shown.as_json(), indent=2) if as_json else shown.as_text())
+
+
+@main.command()
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def audit(folder: Path, as_json: bool) -> None:
+    """Balance of answers, and what can be guessed from text alone, per family of questions."""
+    from hatch_data import audit as auditing
+
+    found = auditing.audit(folder)
+    click.echo(json.dumps(found.to_json(), indent=2) if as_json else found.to_text())
+    sys.exit(1 if any(family.findings for family in found.families) else 0)
 
 
 @main.command()

@@ -169,15 +169,7 @@ class ShardWriter:
         self._partial = path.with_name(f".{path.name}.partial")
         self._waiting: list[Row] = []
         self._waiting_bytes = 0
-        small = [name for name in SCHEMA.names if name not in ("images", "matches")]
-        self._parquet = pq.ParquetWriter(
-            self._partial,
-            SCHEMA.with_metadata({"huggingface": json.dumps({"info": {"features": _features()}})}),
-            compression={leaf: "NONE" if leaf == "images.list.element.bytes" else "ZSTD" for leaf in _leaf_columns()},
-            use_dictionary=["scene", "layout", "task", "form"],
-            write_statistics=small,
-            store_schema=True,
-        )
+        self._parquet = parquet_writer(self._partial)
 
     def write(self, row: Row) -> None:
         """Add a row; a row group is flushed once `ROW_GROUP_BYTES` of images and flow are waiting."""
@@ -202,6 +194,18 @@ class ShardWriter:
         """Drop what was written."""
         self._parquet.close()
         self._partial.unlink(missing_ok=True)
+
+
+def parquet_writer(path: Path) -> pq.ParquetWriter:
+    """A writer of `SCHEMA` in the form that every shard has."""
+    return pq.ParquetWriter(
+        path,
+        SCHEMA.with_metadata({"huggingface": json.dumps({"info": {"features": _features()}})}),
+        compression={leaf: "NONE" if leaf == "images.list.element.bytes" else "ZSTD" for leaf in _leaf_columns()},
+        use_dictionary=["scene", "layout", "task", "form"],
+        write_statistics=[name for name in SCHEMA.names if name not in ("images", "matches")],
+        store_schema=True,
+    )
 
 
 def commit(partial: Path, path: Path) -> None:

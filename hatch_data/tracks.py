@@ -27,7 +27,8 @@ def follow(maps: Mapping[tuple[int, int], PatchMap], views: int) -> NDArray[np.i
     within one patch of its patch in the other, both ways. Each track starts at the first view that sees it, so the
     same place is not followed twice from the same patch.
     """
-    best = {pair: strongest_target(found) for pair, found in maps.items()}
+    # Lists of plain integers: one patch at a time is looked at.
+    best = {pair: strongest_target(found).tolist() for pair, found in maps.items()}
     grids = {i: found.source_grid for (i, _), found in maps.items()}
     tracks = []
     claimed: set[tuple[int, int]] = set()
@@ -35,32 +36,31 @@ def follow(maps: Mapping[tuple[int, int], PatchMap], views: int) -> NDArray[np.i
         for patch in range(grids[start][0] * grids[start][1] if start in grids else 0):
             if (start, patch) in claimed:
                 continue
-            track = np.full(views, -1, np.int32)
-            track[start] = patch
+            track = {start: patch}
             for view in range(start + 1, views):
                 target = best[start, view][patch] if (start, view) in best else -1
-                if target >= 0 and _agrees(track, view, int(target), best, grids):
+                if target >= 0 and _agrees(track, view, target, best, grids):
                     track[view] = target
-            if (track >= 0).sum() >= 2:
-                tracks.append(track)
-                claimed.update((view, int(track[view])) for view in range(views) if track[view] >= 0)
+            if len(track) >= 2:
+                tracks.append([track.get(view, -1) for view in range(views)])
+                claimed.update(track.items())
     return np.array(tracks, np.int32).reshape(-1, views)
 
 
 def _agrees(
-    track: NDArray[np.int32],
+    track: Mapping[int, int],
     view: int,
     patch: int,
-    best: Mapping[tuple[int, int], NDArray[np.int32]],
+    best: Mapping[tuple[int, int], list[int]],
     grids: Mapping[int, Grid],
 ) -> bool:
     """Whether `patch` of `view` is where every patch of the track leads, and leads back to each of them."""
-    for other in np.flatnonzero(track >= 0).tolist():
-        known = int(track[other])
+    for other, known in track.items():
         for here, start, there, goal in ((other, known, view, patch), (view, patch, other, known)):
             if (here, there) in best:
-                landed = int(best[here, there][start])
-                if landed < 0 or patch_distance(landed, goal, grids[there]) > 1:
+                landed, columns = best[here, there][start], grids[there][1]
+                across, down = landed % columns - goal % columns, landed // columns - goal // columns
+                if landed < 0 or not (-1 <= across <= 1 and -1 <= down <= 1):
                     return False
     return True
 

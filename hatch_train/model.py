@@ -131,14 +131,16 @@ class VisionLanguageModel:
         temperature tokens drawn with torch's own random numbers, `copies` times for each prompt."""
         tokenizer = self.processor.tokenizer
         inputs = {"input_ids": ids, "attention_mask": mask, "mm_token_type_ids": types, "image_grid_thw": grids}
-        sampling: dict[str, Any] = {"temperature": temperature, "top_k": 0, "top_p": 1.0} if temperature else {}
+        # What is drawn is trained on, and an image token there would be one without an image.
+        images = [self.processor.token_id(token) for token in ("<|image_pad|>", "<|video_pad|>")]
+        sampling: dict[str, Any] = {"temperature": temperature, "top_k": 0, "top_p": 1.0, "suppress_tokens": images}
         config = GenerationConfig(
             do_sample=temperature > 0,
             num_return_sequences=copies,
             max_new_tokens=max_new_tokens,
             eos_token_id=tokenizer.eos_token_id,
             pad_token_id=tokenizer.pad_token_id,
-            **sampling,
+            **(sampling if temperature else {}),
         )
         with self._bf16():
             return self.model.generate(

@@ -13,12 +13,11 @@ from pathlib import Path
 import torch
 import torch.distributed.checkpoint as dcp
 from torch import Tensor
-from torch.nn import functional as F
 
 from hatch_train import parallel
 from hatch_train.errors import TrainingError
 from hatch_train.model import VisionLanguageModel
-from hatch_train.packing import Pack, supervised_logits
+from hatch_train.packing import Pack, token_losses
 
 
 def seed_of(*facts: object) -> int:
@@ -33,8 +32,7 @@ def until(tokens: list[int], end: int) -> list[int]:
 
 def log_probabilities(model: VisionLanguageModel, packed: Pack, temperature: float) -> Tensor:
     """(n,) fp32 log-probability of each supervised token, as it is drawn at this temperature."""
-    logits, targets = supervised_logits(model, packed)
-    return -F.cross_entropy(logits.float() / temperature, targets, reduction="none")
+    return -token_losses(model, packed, temperature)
 
 
 class Reference:

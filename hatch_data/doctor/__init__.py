@@ -29,8 +29,8 @@ from hatch_data.views import View, ViewStore, prepare
 
 #: Frames that are looked at, spread over the scan; ends of the pairs that conventions are tried on.
 FRAMES, ANCHORS = 240, 20
-#: The same for the check in a build.
-QUICK_ANCHORS = 8
+#: The same for the check in a build, and the points of a frame that are carried in it.
+QUICK_ANCHORS, QUICK_POINTS = 8, 400
 #: Frames of which colour is laid over depth.
 REGISTRATION_FRAMES = 30
 
@@ -105,9 +105,8 @@ def refusal(scene: Scene, frames: Sequence[Frame], views: Sequence[View] | ViewS
     place = {k: n for n, k in enumerate(used)}
     few = [(place[a], place[b]) for a, b in pairs]
     shown = replace(scene, frames=list(frames))
-    faults = [
-        v for v in find_repairs(Bench(shown, Lookout([views[k] for k in used]), used, few))[0] if v.weight == "fault"
-    ]
+    bench = Bench(shown, Lookout([views[k] for k in used], QUICK_POINTS), used, few)
+    faults = [verdict for verdict in find_repairs(bench)[0] if verdict.weight == "fault"]
     if not faults:
         return None
     told = "; ".join(fault.text for fault in faults)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numba
 import numpy as np
@@ -71,48 +71,49 @@ class Agreement:
 class Lookout:
     """Depth rasters of some frames and the points that stand for them."""
 
-    def __init__(self, views: Sequence[View]):
+    def __init__(self, views: Sequence[View], points: int = POINTS):
         self.rasters = [view.raster for view in views]
         self.units = [view.metres_per_unit for view in views]
         self.model = Model(
             np.stack([view.world_from_camera for view in views]),
             np.array([(v.camera.fx, v.camera.fy, v.camera.cx, v.camera.cy) for v in views]),
         )
-        self.points = [_points(view.raster, view.metres_per_unit) for view in views]
+        self.points = [_points(view.raster, view.metres_per_unit, points) for view in views]
         depths = np.concatenate([points[:, 2] for points in self.points])
         self.median_depth_m = float(np.median(depths)) if len(depths) else 0.0
 
     def differences(self, model: Model, source: int, target: int) -> NDArray[np.float32]:
         """(points,) relative difference of the depth of each point of `source` from that measured in `target`; NaN
         where it lands on none."""
-        return _differences(
+        target_from_source = np.linalg.inv(model.poses[target]) @ model.poses[source]
+        return _differences(*self._carried(model, source, target, target_from_source))
+
+    def agreement(self, model: Model, pairs: Sequence[Pair]) -> Agreement:
+        """Of pairs (source, target) of frames by number."""
+        share, error = np.full(len(pairs), np.nan), np.full(len(pairs), np.nan)
+        source, target = np.array(pairs, int).reshape(-1, 2).T
+        known = np.flatnonzero(~np.isnan(model.poses[source, 0, 0] + model.poses[target, 0, 0]))
+        target_from_source = np.linalg.inv(model.poses[target[known]]) @ model.poses[source[known]]
+        for k, moved in zip(known, target_from_source, strict=True):
+            share[k], error[k] = _agreement(*self._carried(model, *pairs[k], moved))
+        return Agreement(share, error)
+
+    def _carried(self, model: Model, source: int, target: int, target_from_source: Array) -> tuple[Any, ...]:
+        return (
             self.points[source],
             model.intrinsics[source],
             self.rasters[target],
             self.units[target],
             model.intrinsics[target],
-            np.linalg.inv(model.poses[target]) @ model.poses[source],
+            target_from_source,
             model.scale,
             model.ray,
         )
 
-    def agreement(self, model: Model, pairs: Sequence[Pair]) -> Agreement:
-        """Of pairs (source, target) of frames by number."""
-        share, error = np.zeros(len(pairs)), np.ones(len(pairs))
-        for k, (source, target) in enumerate(pairs):
-            if np.isnan(model.poses[[source, target], 0, 0]).any():
-                share[k] = error[k] = np.nan
-                continue
-            found = self.differences(model, source, target)
-            found = np.abs(found[~np.isnan(found)])
-            if len(found) >= LEAST_LANDED * len(self.points[source]) and len(found):
-                share[k], error[k] = (found < AGREES).mean(), min(float(np.median(found)), 0.999)
-        return Agreement(share, error)
 
-
-def _points(raster: NDArray, unit: float) -> Array:
+def _points(raster: NDArray, unit: float, points: int) -> Array:
     """(n, 3) columns, rows and metres of a lattice of measured depth that is no edge."""
-    step = max(1, int(np.sqrt(raster.size / POINTS)))
+    step = max(1, int(np.sqrt(raster.size / points)))
     lattice = raster[step // 2 :: step, step // 2 :: step]
     v, u = np.nonzero(lattice > 0)
     return np.stack([u * step + step // 2, v * step + step // 2, lattice[v, u] * unit], axis=1).astype(np.float64)
@@ -146,3 +147,13 @@ def _differences(points, k_source, raster, unit, k_target, target_from_source, s
             measured /= np.sqrt(1.0 + x_there * x_there + y_there * y_there)
         found[p] = (there - measured) / measured
     return found
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _agreement(points, k_source, raster, unit, k_target, target_from_source, scale, ray):
+    """Share of the landed points that agree and their median difference, or (0, 1) where too few land."""
+    found = _differences(points, k_source, raster, unit, k_target, target_from_source, scale, ray)
+    landed = np.abs(found[~np.isnan(found)])
+    if len(landed) == 0 or len(landed) < LEAST_LANDED * len(points):
+        return 0.0, 1.0
+    return (landed < AGREES).mean(), min(float(np.median(landed)), 0.999)

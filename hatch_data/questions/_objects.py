@@ -7,6 +7,7 @@ the picture.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import atan2, degrees, log
@@ -27,31 +28,10 @@ SEEN_PART = 0.6
 #: A view shows an object, if perhaps little of it, from this share on: names are unique against all of these.
 LEAST_SHARE = 0.0003
 #: Labels of what is no object, or says nothing.
-NO_OBJECTS = frozenset(
-    [
-        "wall",
-        "floor",
-        "ceiling",
-        "room",
-        "door",
-        "frame",
-        "doorframe",
-        "stairs",
-        "structure",
-        "other",
-        "misc",
-        "object",
-        "objects",
-        "unknown",
-        "unlabeled",
-        "unlabelled",
-        "remove",
-        "void",
-        "background",
-        "otherstructure",
-        "otherfurniture",
-        "otherprop",
-    ]
+NO_OBJECT = re.compile(
+    "wall|floor|ceiling|room|doorframe|stair|structure|other|misc|object|unknown|unlabel+ed|remove|void|background"
+    "|otherstructure|otherfurniture|otherprop",
+    re.IGNORECASE,
 )
 #: A word such as "left" is fair from this offset on, and from this share of the whole distance on.
 WORD_M, WORD_SHARE = 0.3, 0.1
@@ -88,8 +68,7 @@ def clear(group: ViewGroup, k: int) -> list[Seen]:
         label = group.instances[one.index].label.strip()
         if one.truncated or one.share < CLEAR_SHARE or _seen_part(one) < SEEN_PART or not is_object(label):
             continue
-        left, top, right, bottom = one.seen_box
-        box = (left / width, top / height, (right + 1) / width, (bottom + 1) / height)
+        box = _tight_box(one, width, height)
         found.append(Seen(k, one.index, label, group.instances[one.index].world_from_box[:3, 3], box))
     return found
 
@@ -130,8 +109,8 @@ def unique(group: ViewGroup, seen: Seen) -> bool:
 
 def is_object(label: str) -> bool:
     """Whether a label names an object, not a part of the building or nothing."""
-    words = label.lower().replace("_", " ").replace("-", " ").split()
-    return bool(words) and words[-1] not in NO_OBJECTS
+    words = re.split(r"[\s_-]+", label.strip())
+    return bool(words[-1]) and not NO_OBJECT.fullmatch(words[-1].removesuffix("s"))
 
 
 def marks(objects: dict[str, Seen], notes: dict[str, str] | None = None) -> dict[int, list[Marker]]:
@@ -232,6 +211,14 @@ def metres(value_m: float) -> str:
 def place_of_length(value_m: float) -> tuple[float]:
     """`Question.place` of a length: one unit is the ratio `CLEAR_RATIO`."""
     return (log(value_m) / log(CLEAR_RATIO),)
+
+
+def _tight_box(one: Sighting, width: int, height: int) -> Box:
+    """What is seen of the object, less the margin by which surfaces beside it are counted as part of it, in shares of
+    the image."""
+    left, top = (max(seen, whole + 0.5) for seen, whole in zip(one.seen_box[:2], one.box[:2], strict=True))
+    right, bottom = (min(seen + 1.0, whole + 0.5) for seen, whole in zip(one.seen_box[2:], one.box[2:], strict=True))
+    return left / width, top / height, right / width, bottom / height
 
 
 def _seen_part(one: Sighting) -> float:

@@ -37,7 +37,7 @@ CLEARLY_OUTSIDE = 0.08
 #: Marked points keep this far from each other, in shares of the image.
 LEAST_APART = 0.15
 #: Lengths of which one is longer than the other by less than this factor are not clearly different.
-CLEAR_RATIO = 1.25
+CLEAR_RATIO = 1.2
 #: Places looked at for one that can be asked about, and cells of the flow field.
 TRIES, CELLS = 40, 200
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from itertools import combinations, permutations
+
 import numpy as np
 
 from hatch_data.group import ViewGroup
-from hatch_data.questions import Rejection
 from hatch_data.routes import shortest_route
 
 #: Two views that share less than this are joined through others; what is shown helps little without these.
@@ -14,18 +15,13 @@ HARDLY = 0.1
 MOST_VIEWS = 4
 
 
-def indirect_route(group: ViewGroup, rng: np.random.Generator) -> tuple[int, ...] | Rejection:
-    """Three or more views, each overlapping with the next by `routes.LEAST_OVERLAP`, the ends by less than `HARDLY`.
-
-    Rejected: `no_route` (no such views).
-    """
+def indirect_routes(group: ViewGroup, rng: np.random.Generator) -> list[tuple[int, ...]]:
+    """Routes of three or more views, in random order: each view overlaps with the next by `routes.LEAST_OVERLAP`, the
+    ends by less than `HARDLY`."""
     views = rng.permutation(len(group))[:MOST_VIEWS].tolist()
     overlap = np.zeros((len(views), len(views)))
-    for a in range(len(views)):
-        for b in range(a):
-            overlap[a, b] = overlap[b, a] = group.overlap(views[a], views[b])
-    apart = [(a, b) for a in range(len(views)) for b in range(len(views)) if a != b and overlap[a, b] < HARDLY]
-    for k in rng.permutation(len(apart)).tolist():
-        if route := shortest_route(overlap, *apart[k]):
-            return tuple(views[index] for index in route)
-    return Rejection("no_route")
+    for a, b in combinations(range(len(views)), 2):
+        overlap[a, b] = overlap[b, a] = group.overlap(views[a], views[b])
+    apart = [(a, b) for a, b in permutations(range(len(views)), 2) if overlap[a, b] < HARDLY]
+    routes = [shortest_route(overlap, *apart[k]) for k in rng.permutation(len(apart)).tolist()]
+    return [tuple(views[k] for k in route) for route in routes if route]

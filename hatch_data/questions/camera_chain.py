@@ -10,7 +10,7 @@ from hatch_data.group import ViewGroup
 from hatch_data.questions import Question, Rejection, choose
 from hatch_data.questions._directions import direction, looks_steeply
 from hatch_data.questions._images import label
-from hatch_data.questions._routes import indirect_route
+from hatch_data.questions._routes import indirect_routes
 
 VIEWS = (3, 8)
 LEAST_DISTANCE_M = 0.5
@@ -33,23 +33,29 @@ def ask(group: ViewGroup, rng: np.random.Generator) -> Question | Rejection:
     Rejected: `no_route` (see `route_motion`), `looks_steeply` (the last view is pitched by more than 60 degrees),
     `too_near` (under 0.5 m), `mostly_vertical`, `on_a_border` (within 7.5 degrees of the next direction).
     """
-    route = indirect_route(group, rng)
-    if isinstance(route, Rejection):
-        return route
+    reason = "no_route"
+    for route in indirect_routes(group, rng):
+        where = _seen_back(group, route)
+        if isinstance(where, str):
+            return _question(group, route, where, rng)
+        reason = where.reason
+    return Rejection(reason)
+
+
+def _seen_back(group: ViewGroup, route: tuple[int, ...]) -> str | Rejection:
+    """The direction of a route's first camera from its last, where that is clear."""
     if looks_steeply(group, route[-1]):
         return Rejection("looks_steeply")
     back = group.motion(route[-1], route[0])
+    return Rejection("too_near") if hypot(back.forward_m, back.left_m) < LEAST_DISTANCE_M else direction(back)
+
+
+def _question(group: ViewGroup, route: tuple[int, ...], where: str, rng: np.random.Generator) -> Question:
+    back = group.motion(route[-1], route[0])
     distance = hypot(back.forward_m, back.left_m)
-    if distance < LEAST_DISTANCE_M:
-        return Rejection("too_near")
-    where = direction(back)
-    if isinstance(where, Rejection):
-        return where
     answer = f"{where}, {distance:.1f} m"
     start, *between, end = (label(k) for k in route)
     text = choose(PHRASINGS, rng).format(start=start, end=end, between=" and ".join(between))
     sentence = f"As {end} looks, the camera of {start} stands to the {where}, {distance:.1f} m away."
     place = back.forward_m / CLEAR_M, back.left_m / CLEAR_M
-    return Question(
-        text[0].upper() + text[1:], answer, sentence, INSTRUCTION, key=str(len(route)), place=place
-    )
+    return Question(text[0].upper() + text[1:], answer, sentence, INSTRUCTION, key=str(len(route)), place=place)

@@ -55,7 +55,7 @@ def ask(group: ViewGroup, rng: np.random.Generator) -> Question | Rejection:
 
 def arrangement(there: Motion, back: Motion) -> str | None:
     """How two cameras stand, from the motions between them; None where no class fits clearly."""
-    sides = tuple(_side(abs(bearing_deg(motion))) for motion in (there, back))
+    sides = _side(abs(bearing_deg(there))), _side(abs(bearing_deg(back)))
     if sides == ("beside", "beside"):
         return SIDE_BY_SIDE if abs(there.yaw_deg) <= PARALLEL_DEG else None
     return {

@@ -11,7 +11,7 @@ from hatch_data.questions._points import two_views
 
 VIEWS = (2, 4)
 #: Shares that differ by this much, in percent, are different answers.
-CLEAR_PERCENT = 15.0
+CLEAR_PERCENT = 12.0
 #: Of the image, what has measured depth; of that, what the other view's depth leaves open.
 LEAST_VALID, GREATEST_OPEN = 0.6, 0.1
 PHRASINGS = (

@@ -13,8 +13,8 @@ VIEWS = (3, 8)
 LEAST_OVERLAP, MARGIN = 0.15, 0.1
 PHRASINGS = (
     "Which of the other images overlaps most with image 1, that is, shows the largest part of what image 1 shows?",
-    "Of images 2 to {n}, which one sees most of the surface that is visible in image 1?",
-    "Which image, of 2 to {n}, shares the most with image 1?",
+    "Of images {others}, which one sees most of the surface that is visible in image 1?",
+    "Which of images {others} shares the most with image 1?",
 )
 INSTRUCTION = "Answer with the image, such as 'image 2'."
 
@@ -37,5 +37,6 @@ def ask(group: ViewGroup, rng: np.random.Generator) -> Question | Rejection:
     labels = tuple(f"image {k + 1}" for k in others)
     answer = labels[int(shares.argmax())]
     sentence = f"{answer.capitalize()} overlaps most with image 1."
-    text = choose(PHRASINGS, rng).format(n=len(group))
+    named = "2 and 3" if len(group) == 3 else f"2 to {len(group)}"
+    text = choose(PHRASINGS, rng).format(others=named)
     return Question(text, answer, sentence, INSTRUCTION, labels)

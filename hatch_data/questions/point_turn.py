@@ -13,7 +13,7 @@ from hatch_data.questions._points import draw_points, two_views
 VIEWS = (2, 4)
 STEP_DEG = 5
 #: Turns that differ by this much are different answers.
-CLEAR_DEG = 20.0
+CLEAR_DEG = 15.0
 LEAST_TURN_DEG, GREATEST_TURN_DEG = 10.0, 165.0
 LEAST_DISTANCE_M = 0.4
 #: A camera that looks up or down by more than this has no clear heading.

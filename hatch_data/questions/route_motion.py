@@ -11,12 +11,12 @@ from hatch_data.actions import to_text
 from hatch_data.group import ViewGroup
 from hatch_data.questions import Question, Rejection, choose
 from hatch_data.questions._images import label
-from hatch_data.questions._routes import indirect_route
+from hatch_data.questions._routes import indirect_routes
 from hatch_data.questions.camera_motion import CLEAR_DEG, CLEAR_M
 
 VIEWS = (3, 8)
 PHRASINGS = (
-    "{start} and {end} hardly show the same. Go from {start} by way of {between} to {end}: which actions make each step?",
+    "{start} and {end} hardly overlap. Which actions lead from {start} to {between} and on to {end}, step by step?",
     "The camera went from the view of {start} over {between} to the view of {end}. Give the actions of each step.",
     "Lead me from {start} to {end}, stopping at {between}: what must be done on each part of the way?",
 )
@@ -33,9 +33,10 @@ def ask(group: ViewGroup, rng: np.random.Generator) -> Question | Rejection:
     Rejected: `no_route` (no two views that share less than a tenth are joined by views that share a fifth with the
     next), `no_motion` (a step without any).
     """
-    route = indirect_route(group, rng)
-    if isinstance(route, Rejection):
-        return route
+    routes = indirect_routes(group, rng)
+    if not routes:
+        return Rejection("no_route")
+    route = routes[0]
     steps = [to_text(group.actions(a, b)) for a, b in pairwise(route)]
     if "stay" in steps:
         return Rejection("no_motion")

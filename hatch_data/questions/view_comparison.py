@@ -81,16 +81,17 @@ COMPARISONS = (
 def ask(group: ViewGroup, rng: np.random.Generator) -> Question | Rejection:
     """One of up to four images.
 
-    Rejected: `no_clear_difference` (0.15 m of height, 8 degrees of pitch, 0.4 m to the side, of which 0.3 m lie beyond
-    the camera of image 1).
+    Rejected: `looks_steeply` (image 1 is pitched by more than 60 degrees), `no_clear_difference` (0.15 m of height,
+    8 degrees of pitch, 0.4 m to the side, of which 0.3 m lie beyond the camera of image 1).
     """
-    everyone = draw_candidates(range(len(group)), rng)
-    others = draw_candidates(range(1, len(group)), rng)
-    for number in rng.permutation(len(COMPARISONS)).tolist():
-        comparison = COMPARISONS[number]
-        candidates = everyone if comparison.from_first is None else others
-        if len(candidates) < 2 or (comparison.from_first is not None and looks_steeply(group, 0)):
-            continue
+    from_first = len(group) > 2 and bool(rng.random() < 0.5)
+    if from_first and looks_steeply(group, 0):
+        return Rejection("looks_steeply")
+    candidates = draw_candidates(range(from_first, len(group)), rng)
+    # One or the other kind, drawn beforehand: what may be asked as image 1 looks tells of image 1 against the others.
+    comparisons = [one for one in COMPARISONS if (one.from_first is not None) == from_first]
+    for number in rng.permutation(len(comparisons)).tolist():
+        comparison = comparisons[number]
         values = np.array([comparison.value(group, k) for k in candidates])
         second, best = np.sort(values)[-2:]
         if best - second < comparison.margin or best < (comparison.from_first or -np.inf):

@@ -33,8 +33,6 @@ def ask(group: ViewGroup, rng: np.random.Generator) -> Question | Rejection:
     apart = np.linalg.norm(places[:, None] - places[None], axis=-1)
     if not leads_on(apart):
         return Rejection("winding_path")
-    if rng.random() < 0.5:  # where the camera came from cannot be seen: either end is as good a beginning
-        order.reverse()
     answer = _said(order)
     others = [_said([order[0], *rest]) for rest in permutations(order[1:]) if [*rest] != order[1:]]
     wrong = [others[k] for k in rng.permutation(len(others))[: CHOICES - 1]]

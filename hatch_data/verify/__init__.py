@@ -24,7 +24,7 @@ from hatch_data.errors import ShardError
 from hatch_data.recipe import DataRecipe
 from hatch_data.scans import find
 from hatch_data.settings import validate
-from hatch_data.shards import Row, from_record, read_manifest, read_rows, shard_files
+from hatch_data.shards import Row, from_record, read_manifest, read_rows, row_id, shard_files
 from hatch_data.verify import folder as folders
 from hatch_data.verify.answers import ANSWERS, markers_show
 from hatch_data.verify.maps import MAP_CHECKS, MAP_FORM
@@ -119,7 +119,7 @@ def verify(folder: Path, scenes: Sequence[str] = (), layout: str | None = None) 
         if found:
             continue
         row = from_record(record)
-        _check_alone(report, row, terms)
+        _check_alone(report, row, _terms_of(row, terms))
         if against is not None and row.scene in against:
             for check, texts in against.compare(row, record, split):
                 report.note(check, where, texts)
@@ -147,12 +147,20 @@ def _check_alone(report: Report, row: Row, terms: Terms) -> None:
             report.note(check, row.id, run(row, terms))
 
 
-def _terms(folder: Path, manifest: dict[str, Any]) -> Terms:
+def _terms(folder: Path, manifest: dict[str, Any]) -> list[Terms]:
+    """Those of the build, or of all builds that were merged."""
     try:
-        recipe = validate(DataRecipe, manifest["plan"]["recipe"], str(folder / "build.json"))
-        return Terms(recipe, manifest["recipe_digest"])
+        recipes = {manifest["recipe_digest"]: manifest["plan"]["recipe"], **manifest.get("recipes", {})}
+        where = str(folder / "build.json")
+        return [Terms(validate(DataRecipe, recipe, where), digest) for digest, recipe in recipes.items()]
     except (KeyError, TypeError):
         raise ShardError(f"{folder / 'build.json'}: not the manifest of a build; build again") from None
+
+
+def _terms_of(row: Row, terms: list[Terms]) -> Terms:
+    """The terms under which a row has its id, else the first."""
+    known = (row.scene, row.frames, row.task, row.form, row.question)
+    return next((one for one in terms if row_id(*known, one.digest) == row.id), terms[0])
 
 
 def _records(folder: Path, manifest: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -167,6 +175,9 @@ def _against_scans(manifest: dict[str, Any], scenes: Sequence[str], layout: str 
     """The comparison with the scans that were given, or None. Raises `ScanError`, `ShardError`."""
     if not scenes:
         return None
+    if "merged" in manifest:
+        parts = ", ".join(source["folder"] for source in manifest["merged"]["sources"])
+        raise ShardError(f"{report.folder}: is merged; hold the builds it was made from against the scans: {parts}")
     from hatch_data.verify.scans import AgainstScans
 
     refs = {ref.scene: ref for ref in find(list(scenes), layout)}

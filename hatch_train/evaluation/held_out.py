@@ -6,14 +6,18 @@ their relative accuracy, and action lists, whatever stands around them.
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 from hatch_data.actions import parse_lenient, parse_text
 from hatch_data.errors import ActionError
+from hatch_data.markers import Marker, draw
 from hatch_train.data import Shards
 from hatch_train.errors import EvaluationError
 from hatch_train.evaluation.answers import letter, mean_relative_accuracy, number, right_letter
@@ -24,7 +28,7 @@ SMALL = (
     *("question", "answer", "options", "actions", "messages"),
 )
 LETTERS = "ABCDEFGH"
-_QUANTITY = re.compile(r"[-+]?\d+(?:\.\d+)?(?: ?(?:m|cm|deg|degrees))?")
+_QUANTITY = re.compile(r"[-+]?\d+(?:\.\d+)?(?: ?(?:m|cm|deg|degrees|%))?")
 
 
 def open_shards(data: Path, variant: str) -> Shards:
@@ -42,7 +46,22 @@ def read(data: Path, variant: str) -> list[Sample]:
 
 
 def _images(shards: Shards, number: int) -> list[bytes]:
-    return [image["bytes"] for image in shards.read(number, ("images",))["images"]]
+    row = shards.read(number, ("images", "markers"))
+    return [
+        _marked(image["bytes"], [m for m in row["markers"] if m["image"] == index and not m["drawn"]])
+        for index, image in enumerate(row["images"])
+    ]
+
+
+def _marked(data: bytes, markers: list[dict[str, Any]]) -> bytes:
+    """The image with those of its markers that the stored one does not show yet."""
+    if not markers:
+        return data
+    image, file = Image.open(io.BytesIO(data)).convert("RGB"), io.BytesIO()
+    for marker in markers:
+        draw(image, Marker(tuple(marker["box"]), marker["label"], marker["color"]))
+    image.save(file, "png")
+    return file.getvalue()
 
 
 def _sample(row: dict[str, Any], images: Callable[[], list[bytes]]) -> Sample:

@@ -17,14 +17,13 @@ import torch
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from hatch_data.actions import format_pairs, parse_json
 from hatch_data.errors import ActionError, ShardError
 from hatch_train import metrics
 from hatch_train.data import Item, Loaded, Shards
 from hatch_train.model import VisionLanguageModel
-from hatch_train.packing import Caps, Pack, Sample, pack, supervised_logits
+from hatch_train.packing import Caps, Pack, Sample, pack, token_losses
 from hatch_train.recipe import Positive, Share, StageSettings
 from hatch_train.rewards import Wanted, judge
 from hatch_train.stages.alignment import (
@@ -213,8 +212,7 @@ class Supervised(Stage[SupervisedSettings, Chats]):
     def losses(self, model: VisionLanguageModel, batch: Chats) -> dict[str, Tensor]:
         term = self.settings.alignment
         with watched(model.model.model.visual) as seen:
-            logits, targets = supervised_logits(model, batch.pack)
-        sums = {"text": F.cross_entropy(logits.float(), targets, reduction="sum")}
+            sums = {"text": token_losses(model, batch.pack).sum()}
         # Taken on its way into the language model, so that the tower runs once.
         return sums if term is None else sums | self._alignment(term, model, batch, seen[0].pooler_output.float())
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -15,6 +18,7 @@ from click.testing import CliRunner, Result
 from PIL import Image
 from scipy.stats import binomtest
 
+from hatch_data.shards import PlacedMarker
 from hatch_train import loop
 from hatch_train.cli import main
 from hatch_train.errors import EvaluationError, ModelError, Stopped
@@ -217,6 +221,18 @@ def test_wrong_use_is_told(model_folder: Path, tmp_path: Path) -> None:
             generation.Vllm("x", None, 1, 1)
     with pytest.raises(EvaluationError, match=r"sample 1: 1 image marks, 2 images"):
         generation.parts(Sample("1", "", "<image> what?", "A", list), 2, "")
+
+
+def test_markers_that_are_only_stored_are_drawn(tmp_path: Path) -> None:
+    box = (0.25, 0.25, 0.5, 0.5)
+    stored, drawn = (PlacedMarker(1, box, "A", "#ff0000", d) for d in (False, True))
+    rows.write(
+        tmp_path, "test", [replace(rows.row(1), markers=[stored]), replace(rows.row(1), id="2", markers=[drawn])]
+    )
+    first, second = (one.images() for one in benchmark("held_out")[0].read(tmp_path, ""))
+    assert first[0] == second[0] == rows.row(1).images[0] and second[1] == rows.row(1).images[1]
+    red = (np.asarray(Image.open(io.BytesIO(first[1]))) == (255, 0, 0)).all(axis=-1)
+    assert red.sum() > 50 and np.argwhere(red).min(axis=0).tolist() >= [10, 20]
 
 
 def test_limit_is_spread_evenly() -> None:

@@ -1,0 +1,105 @@
+"""The guesser finds what text gives away, and nothing where it gives nothing away."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from hatch_data.audit import audit, guess_choices
+from hatch_data.cli import main
+from hatch_data.questions import LETTERS
+from tests.builds import build_small
+
+WORDS = ("front", "left", "right", "back")
+
+
+def row(rng: np.random.Generator, question: str, options: list[str], truth: str) -> dict[str, Any]:
+    order = [options[k] for k in rng.permutation(len(options))]
+    lines = "\n".join(f"{letter}. {option}" for letter, option in zip(LETTERS, order, strict=False))
+    return {"question": f"{question}\n{lines}", "options": order, "answer": LETTERS[order.index(truth)]}
+
+
+def fair(rng: np.random.Generator) -> dict[str, Any]:
+    options = [str(word) for word in rng.permutation(WORDS)[:3]]
+    return row(rng, f"Where, seen from the {rng.choice(['door', 'table'])}?", options, options[0])
+
+
+def common_answer(rng: np.random.Generator) -> dict[str, Any]:
+    truth = str(rng.choice(WORDS, p=[0.6, 0.2, 0.1, 0.1]))
+    return row(rng, "Where?", list(WORDS), truth)
+
+
+def told_by_the_question(rng: np.random.Generator) -> dict[str, Any]:
+    about, truth = [("door", "left"), ("table", "right")][int(rng.random() < 0.5)]
+    return row(rng, f"Where is the {about}?", ["left", "right"], truth)
+
+
+def middle_number(rng: np.random.Generator) -> dict[str, Any]:
+    value = rng.uniform(1, 5)
+    options = [f"{value * factor:.2f} m" for factor in (0.5, 1.0, 1.5)]
+    return row(rng, "How far?", options, options[1])
+
+
+def first_letter(rng: np.random.Generator) -> dict[str, Any]:
+    order = [str(word) for word in rng.permutation(WORDS)]
+    return {"question": "Where?", "options": order, "answer": "A" if rng.random() < 0.5 else "C"}
+
+
+@pytest.mark.parametrize(
+    ("make", "least", "most"),
+    [
+        (fair, 0.28, 0.39),
+        (common_answer, 0.52, 0.68),
+        (told_by_the_question, 0.97, 1.0),
+        (middle_number, 0.97, 1.0),
+        (first_letter, 0.42, 0.58),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_what_is_guessed(make, least, most):
+    rng = np.random.default_rng(0)
+    train, held_out = ([make(rng) for _ in range(count)] for count in (900, 700))
+    guess = guess_choices(train, held_out)
+    assert guess is not None
+    assert least < guess.right <= most
+    assert guess.low < guess.right < guess.high or guess.right == guess.high == 1
+    assert guess.chance == pytest.approx(np.mean([1 / len(row["options"]) for row in held_out]))
+    assert guess.gives_away == (make is not fair)
+
+
+def test_nothing_to_learn_from_or_to_try():
+    rows = [fair(np.random.default_rng(0))]
+    assert guess_choices([], rows) is None
+    assert guess_choices(rows, []) is None
+
+
+@pytest.fixture(scope="module")
+def build(tmp_path_factory):
+    out = tmp_path_factory.mktemp("audit") / "build"
+    build_small(out, "synthetic:3", "split.validation=0.4")
+    return out
+
+
+def test_a_build_is_told_by_family(build):
+    found = {one.task: one for one in audit(build).families}
+    assert found.keys() <= {"patch_match", "camera_motion", "camera_position"}
+    motion = found["camera_motion"]
+    assert sum(motion.rows.values()) == sum(motion.forms.values())
+    assert motion.choice
+    assert 0 < motion.choice.tried < motion.forms["choice"]
+    told = CliRunner().invoke(main, ["audit", str(build)])
+    assert all(len(line) <= 80 for line in told.stdout.splitlines()[: len(found) + 3])
+    assert "camera_motion" in told.stdout
+    parsed = json.loads(CliRunner().invoke(main, ["audit", str(build), "--json"]).stdout)
+    assert {one["task"] for one in parsed["families"]} == found.keys()
+    assert told.exit_code == int(any(one["findings"] for one in parsed["families"]))
+
+
+def test_no_build(tmp_path):
+    told = CliRunner().invoke(main, ["audit", str(tmp_path)])
+    assert told.exit_code == 2
+    assert told.stderr.startswith("error: ")
