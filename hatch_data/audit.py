@@ -114,8 +114,8 @@ class Audit:
         with console.capture() as capture:
             console.print(table)
         lines = [line.rstrip() for line in capture.get().splitlines()]
-        lines += ["", "text only: share of held-out choices that a bag of words gets right, 95 % interval"]
-        lines += ["common answer: share of held-out fill-ins that the most frequent training answer gets right"]
+        lines += ["", "text only: held-out choices that a bag of words gets right, 95 % interval"]
+        lines += ["common answer: held-out fill-ins with the most frequent training answer"]
         findings = [f"{one.task}: {found}" for one in self.families for found in one.findings]
         return "\n".join([*lines, "", *findings] if findings else [*lines, "", "nothing is given away"])
 
