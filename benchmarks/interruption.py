@@ -2,8 +2,9 @@
 
     python benchmarks/interruption.py --scenes synthetic:20 --scenes ../shared/scans/redkitchen-7scenes --kills 50
 
-Each kill is followed by a rerun of the same command, over what is left. A build that is done before its kill begins
-anew in another folder. Nothing that was done may be built again, and every folder must come out as the undisturbed one.
+A kill comes up to a scan's time after the start, or after some more scans are done; it is followed by a rerun of the
+same command, over what is left. A build that is done before its kill begins anew in another folder. Nothing that was done
+may be built again, and every folder must come out as the undisturbed one.
 """
 
 from __future__ import annotations
@@ -73,6 +74,7 @@ def main(scenes: tuple[str, ...], kills: int, workers: int, engine: str, setting
         began = time.monotonic()
         subprocess.run(command(folder / "whole", 1, "local"), check=True, **quiet)
         whole, expected = time.monotonic() - began, checksums(folder / "whole")
+        moment = whole / max(len(expected), 1)
         print(f"undisturbed: {len(expected)} files in {whole:.0f} s", flush=True)
         number = count = again = wrong = 0
         killed_in: dict[str, int] = {"at the start": 0, "within scans": 0, "while committing": 0}
@@ -83,8 +85,11 @@ def main(scenes: tuple[str, ...], kills: int, workers: int, engine: str, setting
             while not finished and count < kills:
                 before = done(out)
                 process = subprocess.Popen(command(out, workers, engine), start_new_session=True, **quiet)
+                wanted = len(before) + moments.choice((0, 1, 1, 2, 3))
+                while process.poll() is None and not committing(out) and len(done(out)) < wanted:
+                    time.sleep(0.005)
                 try:
-                    finished = process.wait(moments.uniform(0, max(whole / 4, 4.0))) == 0
+                    finished = process.wait(moments.uniform(0, moment)) == 0
                 except subprocess.TimeoutExpired:
                     os.killpg(process.pid, signal.SIGKILL)
                     process.wait()

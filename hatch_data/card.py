@@ -137,6 +137,7 @@ def _draw_answers(axes: Any, by_split: dict[str, Spread]) -> None:
         axes.text(1.01, k, f"{whole:,}", va="center", fontsize=8)
     axes.set_yticks(range(len(tasks)), list(reversed(tasks)))
     axes.set_xlim(0, 1)
+    axes.set_ylim(-0.6, len(tasks) - 0.4)
     axes.set_xlabel("share of the rows of the task; their number on the right", fontsize=8)
 
 

@@ -24,6 +24,8 @@ from hatch_data.patches import FlowField, Grid, PatchMap
 SPLITS = ("train", "validation", "test")
 #: Bytes of encoded rows after which a row group is closed: several copies of a group are in memory as it is written.
 ROW_GROUP_BYTES = 8 << 20
+#: Of zstd: shards are a twentieth of that faster to make than at its default and 3 % larger.
+ZSTD_LEVEL = -5
 MANIFEST = "build.json"
 
 SCHEMA = pa.schema(
@@ -198,10 +200,12 @@ class ShardWriter:
 
 def parquet_writer(path: Path) -> pq.ParquetWriter:
     """A writer of `SCHEMA` in the form that every shard has."""
+    compressed = [leaf for leaf in _leaf_columns() if leaf != "images.list.element.bytes"]
     return pq.ParquetWriter(
         path,
         SCHEMA.with_metadata({"huggingface": json.dumps({"info": {"features": _features()}})}),
-        compression={leaf: "NONE" if leaf == "images.list.element.bytes" else "ZSTD" for leaf in _leaf_columns()},
+        compression={"images.list.element.bytes": "NONE"} | dict.fromkeys(compressed, "ZSTD"),
+        compression_level=dict.fromkeys(compressed, ZSTD_LEVEL),
         use_dictionary=["scene", "layout", "task", "form"],
         write_statistics=[name for name in SCHEMA.names if name not in ("images", "matches")],
         store_schema=True,

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.stats import wilcoxon
 from torch import Tensor
 
-from hatch_data.actions import Pair, execute, format_pairs
+from hatch_data.actions import Actions, Pair, execute, format_pairs
 from hatch_data.patches import Grid, PatchMap
 from hatch_train.rewards import Wanted, agreement, answer_reward, judge, read_actions, read_reply
 
@@ -132,25 +132,28 @@ def most_frequent(targets: Sequence[str], tasks: Sequence[str]) -> list[str]:
 
 
 def central(wanted: Sequence[Wanted], tasks: Sequence[str]) -> list[str]:
-    """The same reply for all samples of a task with as many pairs: for each pair the actions among those wanted that
-    agree best with all of them, and so with the answer. What a model can earn that never looks."""
-    alike: dict[Any, list[Wanted]] = defaultdict(list)
-    keys = [(task, *(pair[:2] for pair in what.pairs)) for task, what in zip(tasks, wanted, strict=True)]
-    for key, what in zip(keys, wanted, strict=True):
-        alike[key].append(what)
-    best = {}
-    for key, group in alike.items():
-        pairs = []
-        for number, (source, target, _) in enumerate(group[0].pairs):
-            said = [what.pairs[number][2] for what in group]
-            motions = [execute(actions) for actions in said]
-            worth = [sum(agreement(one, other) for other in motions) for one in motions]
-            pairs.append((source, target, said[int(np.argmax(worth))]))
-        answers = [what.answer for what in group]
-        earned = {one: sum(answer_reward(one, what.answer, what.options) for what in group) for one in answers}
+    """What a model can earn that never looks: for each pair of places in a row, the actions among those wanted there
+    that agree best with all of them; for each task the answer that earns most."""
+    actions: dict[tuple[int, int], list[Actions]] = defaultdict(list)
+    alike: dict[str, list[Wanted]] = defaultdict(list)
+    for what, task in zip(wanted, tasks, strict=True):
+        alike[task].append(what)
+        for source, target, own in what.pairs:
+            actions[source, target].append(own)
+    best_actions, best_answer = {}, {}
+    for pair, said in actions.items():
+        motions = [execute(one) for one in said]
+        worth = [sum(agreement(one, other) for other in motions) for one in motions]
+        best_actions[pair] = said[int(np.argmax(worth))]
+    for task, group in alike.items():
+        earned = [sum(answer_reward(one.answer, other.answer, other.options) for other in group) for one in group]
+        best_answer[task] = group[int(np.argmax(earned))].answer
+    replies = []
+    for what, task in zip(wanted, tasks, strict=True):
+        pairs = [(source, target, best_actions[source, target]) for source, target, _ in what.pairs]
         block = f"<action>{format_pairs(pairs)}</action>" if pairs else ""
-        best[key] = f"{block}<answer>{max(earned, key=lambda one: earned[one])}</answer>"
-    return [best[key] for key in keys]
+        replies.append(f"{block}<answer>{best_answer[task]}</answer>")
+    return replies
 
 
 def paired(before: dict[str, Any], after: dict[str, Any], name: str) -> dict[str, float] | None:

@@ -404,7 +404,10 @@ def test_a_forecast_writes_nothing_and_holds(small_build, tmp_path):
     rows = sum(read_manifest(small_build)["totals"]["rows"].values())
     assert rows <= told["rows_at_most"] <= 1.5 * rows
     gigabytes = sum(path.stat().st_size for path in shard_files(small_build)) / 1e9
-    assert abs(told["gigabytes_at_most"] - gigabytes) < 0.5 * gigabytes + 0.001
+    assert abs(told["gigabytes"] - gigabytes) < 0.5 * gigabytes + 0.001
+    assert abs(told["rows"] - rows) <= 0.5 * rows
+    assert told["hours"] > 0
+    assert told["states"] == {"done": 0, "failed": 0, "running": 0, "waiting": 3}
     assert json.loads(json.dumps(told)) == told
     assert "would build into" in forecast_text(told)
     limited = build.plan(("synthetic:3",), tmp_path / "out", load(DataRecipe, None, SMALL), limit=4)

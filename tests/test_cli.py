@@ -78,7 +78,10 @@ def test_json_is_the_manifest_and_nothing_else(tmp_path):
     code, out, err = small(tmp_path / "out", *settings, scenes=str(tmp_path / "scans"))
     assert code == 1
     assert json.loads(out) == read_manifest(tmp_path / "out")
-    assert "failed: bad: " in err
+    events = [json.loads(line) for line in err.splitlines()]
+    assert [event["scene"] for event in events if event["event"] == "failed"] == ["bad"]
+    assert events[-1]["event"] == "progress"
+    assert {name: events[-1][name] for name in ("scans", "done", "failed")} == {"scans": 2, "done": 1, "failed": 1}
 
 
 def test_a_dry_run_writes_nothing(tmp_path):

@@ -25,6 +25,8 @@ Box = tuple[float, float, float, float]
 CLEAR_SHARE = 0.004
 #: ... where what is seen of it spans at least this part of its projected box.
 SEEN_PART = 0.6
+#: Of the smaller of two marked boxes in a view the other covers at most this part.
+MOST_COVERED = 0.2
 #: A view shows an object, if perhaps little of it, from this share on: names are unique against all of these.
 LEAST_SHARE = 0.0003
 #: Labels of what is no object, or says nothing.
@@ -75,10 +77,10 @@ def clear(group: ViewGroup, k: int) -> list[Seen]:
 
 def pick(group: ViewGroup, views: Sequence[int], rng: np.random.Generator) -> list[Seen] | None:
     """A different object, clear in its view, for each of `views` (numbers may repeat), at random; None where there
-    are not enough."""
+    are not enough. Boxes in one view hardly cover each other."""
     chosen: list[Seen] = []
     for k in views:
-        free = [one for one in clear(group, k) if all(one.index != other.index for other in chosen)]
+        free = [one for one in clear(group, k) if all(_apart(one, other) for other in chosen)]
         if not free:
             return None
         chosen.append(free[int(rng.integers(len(free)))])
@@ -211,6 +213,16 @@ def metres(value_m: float) -> str:
 def place_of_length(value_m: float) -> tuple[float]:
     """`Question.place` of a length: one unit is the ratio `CLEAR_RATIO`."""
     return (log(value_m) / log(CLEAR_RATIO),)
+
+
+def _apart(a: Seen, b: Seen) -> bool:
+    """Whether two are different objects that can be marked beside each other."""
+    if a.view != b.view:
+        return a.index != b.index
+    width = min(a.box[2], b.box[2]) - max(a.box[0], b.box[0])
+    height = min(a.box[3], b.box[3]) - max(a.box[1], b.box[1])
+    smaller = min((box[2] - box[0]) * (box[3] - box[1]) for box in (a.box, b.box))
+    return max(width, 0) * max(height, 0) <= MOST_COVERED * smaller
 
 
 def _tight_box(one: Sighting, width: int, height: int) -> Box:

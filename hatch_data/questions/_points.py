@@ -136,7 +136,7 @@ def fate(group: ViewGroup, point: Point, k: int) -> tuple[Fate | None, Place]:
     if window.max() * view.metres_per_unit < z - max(OCCLUDER_GAP_M, OCCLUDER_GAP * z):
         return Fate.HIDDEN, (x, y)
     depth = trusted_depth(view, row, column)
-    if depth is not None and abs(depth - z) <= float(view.tolerance.at(np.float64(z))):
+    if depth is not None and abs(depth - z) <= float(view.tolerance.at(np.array(z))):
         return Fate.VISIBLE, (x, y)
     return None, (x, y)
 

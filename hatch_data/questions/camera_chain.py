@@ -17,12 +17,12 @@ LEAST_DISTANCE_M = 0.5
 #: Places that lie this far apart are different answers.
 CLEAR_M = 0.6
 PHRASINGS = (
-    "You go from the view of {start} to that of {between} and on to that of {end}, and look as {end} does. "
+    "You go from the view of {start} by way of {between} to that of {end}, and look as {end} does. "
     "In which direction, and how far away, is the place from which {start} was taken?",
     "{start} overlaps with {end} only by way of {between}. Seen from the camera of {end}, as it looks, "
     "where and how far away stands the camera of {start}?",
-    "The camera took {start}, then {between}, then {end}. Relative to its last heading, where is the viewpoint of "
-    "{start} now, and at what distance?",
+    "A camera goes from the view of {start} by way of {between} to that of {end}. Relative to its last heading, where "
+    "is the viewpoint of {start} now, and at what distance?",
 )
 INSTRUCTION = "Answer with direction and distance, such as 'back-left, 1.8 m'."
 

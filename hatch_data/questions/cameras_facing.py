@@ -26,8 +26,8 @@ SENTENCES = {
     SECOND_BEHIND: "Camera 2 stands behind camera 1 and looks at its back.",
 }
 PHRASINGS = (
-    "Camera 1 took image 1 and camera 2 took image 2. How do they stand to each other?",
-    "Two people took image 1 and image 2 at the same time, with camera 1 and camera 2. How did they stand?",
+    "Camera 1 is at the viewpoint of image 1, camera 2 at that of image 2. How do they stand to each other?",
+    "Had two cameras taken image 1 (camera 1) and image 2 (camera 2) at the same time, how would they have stood?",
     "How are the viewpoints of image 1 (camera 1) and image 2 (camera 2) arranged, by where each of them looks?",
 )
 INSTRUCTION = f"Answer with one of: {', '.join(CLASSES)}."

@@ -18,6 +18,7 @@ PHRASINGS = (
     "Where in image 2 is the place on which the red point of image 1 lies? Give its coordinates.",
     "Find the red point of image 1 again in image 2: at which coordinates is it?",
 )
+SCALE_EXPLAINED = "Coordinates (x, y) run from (0, 0) at the top left to (1000, 1000) at the bottom right."
 INSTRUCTION = "Answer with (x, y), such as (412, 633)."
 
 
@@ -32,6 +33,6 @@ def ask(group: ViewGroup, rng: np.random.Generator) -> Question | Rejection:
     point, (x, y) = both[0]
     answer = f"({round(SCALE * x)}, {round(SCALE * y)})"
     sentence = f"In image 2 the point marked in image 1 is at {answer}."
-    text = f"{choose(PHRASINGS, rng)} Coordinates (x, y) run from (0, 0) at the top left to (1000, 1000) at the bottom right."
+    text = f"{choose(PHRASINGS, rng)} {SCALE_EXPLAINED}"
     place = (x * SCALE / CLEAR, y * SCALE / CLEAR)
     return Question(text, answer, sentence, INSTRUCTION, place=place, markers={0: [point.marker()]})

@@ -16,8 +16,8 @@ from hatch_data.questions.camera_motion import CLEAR_DEG, CLEAR_M
 
 VIEWS = (3, 8)
 PHRASINGS = (
-    "{start} and {end} hardly overlap. Which actions lead from {start} to {between} and on to {end}, step by step?",
-    "The camera went from the view of {start} over {between} to the view of {end}. Give the actions of each step.",
+    "{start} and {end} hardly overlap. Which actions lead from {start} by way of {between} to {end}, step by step?",
+    "A camera goes from the view of {start} by way of {between} to the view of {end}. Give the actions of each step.",
     "Lead me from {start} to {end}, stopping at {between}: what must be done on each part of the way?",
 )
 INSTRUCTION = (

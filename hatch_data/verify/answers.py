@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ImageColor
 
+from hatch_data.patches import FlowField, Visibility
 from hatch_data.questions import LETTERS
 from hatch_data.questions._directions import DIRECTIONS
-from hatch_data.shards import PlacedMarker, Row
+from hatch_data.shards import Match, PlacedMarker, Row
 from hatch_data.verify.rows import Check, Terms, decoded
 
 #: Distance in RGB between a drawn marker and its colour, after JPEG.
@@ -21,6 +22,13 @@ COLOR_ERROR = 60.0
 LEAST_SHOWN = 0.5
 #: Points looked at along each side of a box.
 PER_SIDE = 9
+#: A cell of the flow field may lie this far, in shares of the image, from where a point in it does.
+FLOW_ERROR = 0.04
+FATES: dict[int, str] = {
+    Visibility.VISIBLE: "visible",
+    Visibility.OCCLUDED: "hidden",
+    Visibility.OUT_OF_VIEW: "outside",
+}
 
 
 def markers_show(row: Row, terms: Terms) -> Iterator[str]:
@@ -73,7 +81,7 @@ def position_is_the_bearing(row: Row, terms: Terms) -> Iterator[str]:
 
 def match_is_marked(row: Row, terms: Terms) -> Iterator[str]:
     """Of the boxes in image 2 the one that is answered has most of what the box in image 1 shows."""
-    match = next((m for m in row.matches if (m.source, m.target) == (0, 1)), None)
+    match = _match(row, 0, 1)
     boxes = [[marker for marker in row.markers if marker.image == k] for k in (0, 1)]
     if match is None or len(boxes[0]) != 1 or len(boxes[1]) < 2:
         yield f"{len(boxes[0])} and {len(boxes[1])} boxes are marked in the two images"
@@ -88,6 +96,82 @@ def _patch(box: PlacedMarker, rows: int, columns: int) -> int:
     return int(y * rows) * columns + int(x * columns)
 
 
+def track_is_marked(row: Row, terms: Terms) -> Iterator[str]:
+    """Of the boxes in one image the one that is answered has most of what the box of every other image shows."""
+    lettered = [marker for marker in row.markers if marker.label]
+    for box in (marker for marker in row.markers if not marker.label):
+        match = _match(row, box.image, lettered[0].image)
+        if match is not None:
+            there = [_patch(other, *match.map.target_grid) for other in lettered]
+            weights = match.map.dense()[_patch(box, *match.map.source_grid), there]
+            yield from contradicted(row, f"box {lettered[int(weights.argmax())].label}")
+
+
+def point_is_where_it_flows(row: Row, terms: Terms) -> Iterator[str]:
+    """The flow leads from the point in image 1 to the answered coordinates in image 2."""
+    match = _match(row, 0, 1)
+    x, y = (int(number) / 1000 for number in re.findall(r"\((\d+), (\d+)\)", _said(row))[-1])
+    if match is not None:
+        there = _flows_to(match.flow, row.markers[0])[1]
+        if not np.abs(there - (x, y)).max() <= FLOW_ERROR:
+            yield f"answered {_said(row)!r}, the flow leads to {np.rint(1000 * there)}"
+
+
+def point_is_the_nearest(row: Row, terms: Terms) -> Iterator[str]:
+    """The flow leads from the point in image 1 to the answered point in image 2."""
+    match = _match(row, 0, 1)
+    if match is not None:
+        point, *others = sorted(row.markers, key=lambda marker: marker.image)
+        off = np.linalg.norm([other.box[:2] for other in others] - _flows_to(match.flow, point)[1], axis=-1)
+        yield from contradicted(row, f"point {others[int(off.argmin())].label}")
+
+
+def fate_is_the_outcome(row: Row, terms: Terms) -> Iterator[str]:
+    """The answer is what the flow says of the point in image 1."""
+    match = _match(row, 0, 1)
+    if match is not None:
+        yield from contradicted(row, FATES.get(_flows_to(match.flow, row.markers[0])[0], "unclear"))
+
+
+def point_is_hidden(row: Row, terms: Terms) -> Iterator[str]:
+    """The flow says that the point in image 1 is occluded in image 2."""
+    match = _match(row, 0, 1)
+    (point,) = (marker for marker in row.markers if marker.image == 0)
+    if match is not None and _flows_to(match.flow, point)[0] != Visibility.OCCLUDED:
+        yield "the point that is said to be hidden is not occluded in the map"
+
+
+def overlap_is_that_of_the_map(row: Row, terms: Terms) -> Iterator[str]:
+    """The answer is the overlap of the map between the two images that are named."""
+    i, j = (int(number) - 1 for number in re.findall(r"image (\d)", row.question)[:2])
+    match = _match(row, i, j)
+    if match is not None:
+        yield from contradicted(row, f"{round(100 * match.map.overlap)} %")
+
+
+def order_is_that_of_the_maps(row: Row, terms: Terms) -> Iterator[str]:
+    """The answer is the image with the greatest overlap."""
+    overlap = {m.target: m.map.overlap for m in row.matches if m.source == 0}
+    truth = f"image {max(overlap, key=lambda k: overlap[k]) + 1}"
+    yield from contradicted(row, truth.capitalize() if row.form == "sentence" else truth)
+
+
+def _match(row: Row, source: int, target: int) -> Match | None:
+    return next((m for m in row.matches if (m.source, m.target) == (source, target)), None)
+
+
+def _flows_to(flow: FlowField, marker: PlacedMarker) -> tuple[int, NDArray[np.float64]]:
+    """The outcome in the cell of a point, and where its centre lies in the target, NaN where it is not seen."""
+    rows, columns = flow.values.shape[:2]
+    cell = int(marker.box[1] * rows), int(marker.box[0] * columns)
+    return int(flow.outcome[cell]), flow.target[cell]
+
+
+def _said(row: Row) -> str:
+    """The answer in words: of a choice, the option that is chosen."""
+    return row.options[LETTERS.index(row.answer)] if row.form == "choice" else row.answer
+
+
 def contradicted(row: Row, truth: str) -> Iterator[str]:
     """Whether a row's answer, in any form, says something else than the truth."""
     chosen = dict(zip(LETTERS, row.options, strict=False)).get(row.answer) if row.form == "choice" else row.answer
@@ -100,5 +184,12 @@ def contradicted(row: Row, truth: str) -> Iterator[str]:
 ANSWERS: dict[str, Check] = {
     "camera_motion": motion_is_the_actions,
     "camera_position": position_is_the_bearing,
+    "hidden_point": point_is_hidden,
+    "overlap": overlap_is_that_of_the_map,
+    "overlap_order": order_is_that_of_the_maps,
     "patch_match": match_is_marked,
+    "point_choice": point_is_the_nearest,
+    "point_match": point_is_where_it_flows,
+    "track_match": track_is_marked,
+    "visibility": fate_is_the_outcome,
 }

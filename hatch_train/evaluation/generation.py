@@ -26,6 +26,8 @@ from hatch_train.stages.supervised import IMAGE_MARK, IMAGE_TOKEN, SupervisedSet
 ACTION_INSTRUCTION: str = SupervisedSettings.model_fields["instruction"].default
 #: Qwen's own recommendation; the bound in its published files, 16,384 tokens an image, is for documents.
 MAX_PIXELS = 1280 * 28 * 28
+#: Images of one question that vLLM makes room for; VSI-Bench has the most.
+MOST_IMAGES = 32
 
 
 class Reply(NamedTuple):
@@ -100,13 +102,13 @@ class Transformers:
 class Vllm:
     """Batches with vLLM, for folders and hub ids. Needs a GPU; not covered by the tests."""
 
-    def __init__(self, name: str, max_pixels: int | None, max_new_tokens: int, most_images: int):
+    def __init__(self, name: str, max_pixels: int | None, max_new_tokens: int):
         try:
             vllm: Any = import_module("vllm")
         except ModuleNotFoundError:
             raise ModelError("vllm is not installed; pip install vllm, or use --backend transformers") from None
         bounds = {} if max_pixels is None else {"max_pixels": max_pixels}
-        self.model = vllm.LLM(name, limit_mm_per_prompt={"image": most_images}, mm_processor_kwargs=bounds, seed=0)
+        self.model = vllm.LLM(name, limit_mm_per_prompt={"image": MOST_IMAGES}, mm_processor_kwargs=bounds, seed=0)
         self.settings = vllm.SamplingParams(temperature=0, max_tokens=max_new_tokens)
 
     def reply(self, samples: Sequence[Sample], instruction: str) -> list[Reply]:

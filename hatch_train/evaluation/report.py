@@ -33,15 +33,26 @@ def wilson(share: float, count: int) -> tuple[float, float]:
 
 def category_figures(bench: Benchmark, scored: Sequence[tuple[Sample, dict[str, Any]]]) -> dict[str, Any]:
     """Count, both scores with their intervals, and what the best constant reply would score."""
-    figures: dict[str, Any] = {"count": len(scored), "measure": scored[0][0].measure}
-    for kind in ("native", "repaired"):
-        value = mean(one[kind] for _, one in scored)
-        low, high = wilson(value, len(scored))
-        figures[kind] = {"mean": value, "low": low, "high": high}
     samples = [sample for sample, _ in scored]
     constant = _constant(samples)
-    figures["constant"] = mean(bench.repaired(sample, constant) for sample in samples)
-    return figures
+    share = mean(bench.repaired(sample, constant) for sample in samples)
+    return {"measure": samples[0].measure} | figures([one for _, one in scored]) | {"constant": share}
+
+
+def overall_figures(scores: Sequence[dict[str, Any]], categories: dict[str, Any]) -> dict[str, Any]:
+    """The same over all samples; a constant reply is one for each category."""
+    constant = sum(f["constant"] * f["count"] for f in categories.values()) / len(scores)
+    return figures(scores) | {"constant": constant}
+
+
+def figures(scores: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Count, and the mean of each score with its interval."""
+    found: dict[str, Any] = {"count": len(scores)}
+    for kind in ("native", "repaired"):
+        value = mean(one[kind] for one in scores)
+        low, high = wilson(value, len(scores))
+        found[kind] = {"mean": value, "low": low, "high": high}
+    return found
 
 
 def _constant(samples: Sequence[Sample]) -> str:
@@ -61,14 +72,14 @@ def text(report: dict[str, Any]) -> str:
     """The report for a terminal of 80 columns."""
     rows = [
         (name, str(f["count"]), _share(f["native"]["mean"]), *_with_interval(f["repaired"]), _share(f["constant"]))
-        for name, f in report["categories"].items()
+        for name, f in [*report["categories"].items(), ("all samples", report["overall"])]
     ]
     native, repaired = report["averages"]["native"], report["averages"]["repaired"]
     rows += [(name, "", _share(native[name]), _share(repaired[name]), "", "") for name in native]
     head = ("", "n", "native", "repaired", "95 % interval", "constant")
     lines = [
         f"{report['title']}: {report['checkpoint']}, prompt {report['prompt']}, {report['samples']} samples",
-        shown_table(head, rows, last=len(native)),
+        shown_table(head, rows, last=len(native) + 1),
         f"{report['empty']} empty replies, {report['cut_off']} cut off at {report['max_new_tokens']} new tokens, "
         f"{report['without_answer_tag']} without <answer>",
     ]
@@ -122,26 +133,11 @@ def picture(report: dict[str, Any], path: Path) -> None:
         [100 * abs(categories[n]["repaired"][side] - categories[n]["repaired"]["mean"]) for n in names]
         for side in ("low", "high")
     ]
-    axes.barh(rows, values, xerr=errors, height=0.62, color="#4a7fb5", ecolor="#333333", capsize=2.5, label="repaired")
-    axes.scatter(
-        [100 * categories[n]["native"]["mean"] for n in names],
-        rows,
-        marker="o",
-        s=22,
-        zorder=3,
-        facecolors="white",
-        edgecolors="#c2410c",
-        label="native",
-    )
-    axes.scatter(
-        [100 * categories[n]["constant"] for n in names],
-        rows,
-        marker="|",
-        s=120,
-        zorder=3,
-        color="#111111",
-        label="best constant",
-    )
+    axes.barh(rows, values, xerr=errors, height=0.62, color="#8fb4d9", ecolor="#333333", capsize=2.5, label="repaired")
+    natives = [100 * categories[n]["native"]["mean"] for n in names]
+    axes.scatter(natives, rows, s=22, zorder=3, facecolors="white", edgecolors="#c2410c", label="native")
+    constants = [100 * categories[n]["constant"] for n in names]
+    axes.scatter(constants, rows, marker="|", s=120, zorder=3, color="#111111", label="best constant")
     axes.set_yticks(rows, [f"{n}  ({categories[n]['count']})" for n in names])
     axes.invert_yaxis()
     axes.set(xlim=(0, 100), xlabel="score in percent, 95 % Wilson interval")

@@ -19,7 +19,7 @@ from hatch_train.errors import EvaluationError, Stopped
 from hatch_train.evaluation import benchmark, generation, probes
 from hatch_train.evaluation.answers import cut
 from hatch_train.evaluation.generation import Reply
-from hatch_train.evaluation.report import category_figures, picture, sample_set
+from hatch_train.evaluation.report import category_figures, overall_figures, picture, sample_set
 from hatch_train.evaluation.samples import Benchmark, Sample, spread
 from hatch_train.model import VisionLanguageModel
 
@@ -74,8 +74,7 @@ def evaluate(request: Request) -> dict[str, Any]:
     if probing or (left and request.backend == "transformers"):
         model = generation.open_model(request.checkpoint, request.max_pixels)
     if left:
-        answerer = _answerer(request, model, samples)
-        _ask(request, answerer, left, replies, len(samples))
+        _ask(request, _answerer(request, model), left, replies, len(samples))
     said = [replies.said[sample.key] for sample in samples]
     report = {"title": bench.title, "data": str(request.data), **request.settings, **score(bench, samples, said)}
     if request.benchmark.startswith("held_out"):
@@ -88,11 +87,10 @@ def evaluate(request: Request) -> dict[str, Any]:
     return report
 
 
-def _answerer(request: Request, model: VisionLanguageModel | None, samples: Sequence[Sample]) -> generation.Answerer:
+def _answerer(request: Request, model: VisionLanguageModel | None) -> generation.Answerer:
     if model is not None:
         return generation.Transformers(model, request.max_new_tokens)
-    most = max(len(sample.images()) for sample in samples)
-    return generation.Vllm(request.checkpoint, request.max_pixels, request.max_new_tokens, most)
+    return generation.Vllm(request.checkpoint, request.max_pixels, request.max_new_tokens)
 
 
 def _ask(
@@ -137,6 +135,7 @@ def score(bench: Benchmark, samples: Sequence[Sample], replies: Sequence[Reply])
         "empty": sum(not answer for answer in answers),
         "cut_off": sum(cut_off for _, cut_off in replies),
         "without_answer_tag": sum("<answer>" not in text.lower() for text, _ in replies),
+        "overall": overall_figures(scores, categories),
         "averages": averages,
         "categories": categories,
         "scores": scores,

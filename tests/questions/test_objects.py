@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hatch_data.questions import _objects
-from hatch_data.questions._objects import LEAST_SHARE, clear, is_object, offset, offset_facing, unique
+from hatch_data.questions._objects import LEAST_SHARE, clear, is_object, offset, offset_facing, pick, unique
 from tests.questions.asked import Asked, groups
 from tests.questions.exact_objects import extent, overlap, shown
 
@@ -72,6 +72,20 @@ def test_offsets_agree_with_standing_there(some):
         facing = pose[:3, 3] + pose[:3, 2]
         there = offset_facing(pose[:3, 3], facing, one.group.up, point)
         assert np.allclose(offset(one.group, 1, point), there, atol=1e-9)
+
+
+def test_picked_objects_are_different_and_their_boxes_apart(some):
+    rng = np.random.default_rng(0)
+    picked = 0
+    for one in some:
+        chosen = pick(one.group, [0, 0, 1], rng)
+        if chosen is None:
+            continue
+        assert [found.view for found in chosen] == [0, 0, 1]
+        assert len({found.index for found in chosen}) == 3
+        assert overlap(np.array(chosen[0].box), np.array(chosen[1].box)) <= 0.2
+        picked += 1
+    assert picked > 10
 
 
 def test_boxes_in_thousandths():

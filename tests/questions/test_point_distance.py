@@ -16,7 +16,9 @@ def test_against_the_exact_surface():
         points = {}
         for k, (marker,) in one.question.markers.items():
             points[marker.label] = exact.marked(one, k, marker)
-            assert re.search(rf"point {marker.label} (marked )?in image {k + 1}\b", one.question.sentence, re.IGNORECASE)
+            assert re.search(
+                rf"point {marker.label} (marked )?in image {k + 1}\b", one.question.sentence, re.IGNORECASE
+            )
         assert points.keys() == {"A", "B"}
         distance = float(np.linalg.norm(points["A"] - points["B"]))
         told = float(re.fullmatch(r"(\d+\.\d\d) m", one.question.answer)[1])

@@ -48,6 +48,7 @@ def together(count: int, work: Callable[..., Any], *arguments: Any) -> list[Any]
     queue = context.Queue()
 
     def one(rank: int) -> None:
+        import faulthandler; faulthandler.dump_traceback_later(14, exit=True)
         where = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": count, "MASTER_PORT": port}
         os.environ.update({key: str(value) for key, value in where.items()}, MASTER_ADDR="127.0.0.1")
         try:
