@@ -2,9 +2,9 @@
 
     python benchmarks/interruption.py --scenes synthetic:20 --scenes ../shared/scans/redkitchen-7scenes --kills 50
 
-A kill comes up to a scan's time after the start, or after some more scans are done; it is followed by a rerun of the
-same command, over what is left. A build that is done before its kill begins anew in another folder. Nothing that was done
-may be built again, and every folder must come out as the undisturbed one.
+A kill comes up to a scan's time after the start, or after some more scans are done. It is followed by a rerun of the
+same command, over what is left. A build that is done before its kill begins anew in another folder. Nothing that was
+done may be built again, and every folder must come out as the undisturbed one.
 """
 
 from __future__ import annotations
@@ -85,11 +85,12 @@ def main(scenes: tuple[str, ...], kills: int, workers: int, engine: str, setting
             while not finished and count < kills:
                 before = done(out)
                 process = subprocess.Popen(command(out, workers, engine), start_new_session=True, **quiet)
+                late = committing(out)
                 wanted = len(before) + moments.choice((0, 1, 1, 2, 3))
                 while process.poll() is None and not committing(out) and len(done(out)) < wanted:
                     time.sleep(0.005)
                 try:
-                    finished = process.wait(moments.uniform(0, moment)) == 0
+                    finished = process.wait(moments.uniform(0, 10.0 if late else moment)) == 0
                 except subprocess.TimeoutExpired:
                     os.killpg(process.pid, signal.SIGKILL)
                     process.wait()

@@ -13,6 +13,9 @@ from hatch_data.errors import SettingsError
 from hatch_data.questions import FAMILIES, Form
 from hatch_data.settings import Settings, to_yaml
 
+#: How a group of views is grown (`sampling.grow_groups`).
+GroupKind = Literal["walk", "turn", "orbit"]
+
 
 class ScanSettings(Settings):
     """How a scan departs from what its layout promises: `hatch-data doctor` says which of these to set, and to what.
@@ -61,10 +64,14 @@ class PairSettings(Settings):
 
 
 class GroupSettings(Settings):
-    """How many views are asked about together: pairs are grown by further views that overlap."""
+    """How many views are asked about together: pairs are grown by further views."""
 
     sizes: dict[int, float] = Field(
         {2: 0.5, 3: 0.2, 4: 0.2, 6: 0.06, 8: 0.04}, description="number of views: relative weight"
+    )
+    kinds: dict[GroupKind, float] = Field(
+        {"walk": 3.0, "turn": 1.0, "orbit": 1.0},
+        description="three views or more: any that overlap; turned on one spot; of one place from several sides",
     )
 
     @model_validator(mode="after")
@@ -72,6 +79,8 @@ class GroupSettings(Settings):
         wrong = [size for size in self.sizes if not 2 <= size <= 8]
         if wrong or not any(weight > 0 for weight in self.sizes.values()) or min(self.sizes.values()) < 0:
             raise SettingsError("groups.sizes: weigh numbers of views from 2 to 8, as in {2: 3, 4: 1}")
+        if not any(weight > 0 for weight in self.kinds.values()) or min(self.kinds.values()) < 0:
+            raise SettingsError("groups.kinds: weigh kinds of groups, as in {walk: 3, turn: 1}")
         return self
 
 

@@ -1,4 +1,11 @@
-"""Which views are asked together: pairs over strata of overlap, rotation and baseline, grown to groups."""
+"""Which views are asked together: pairs over strata of overlap, rotation and baseline, grown to groups.
+
+Groups of three views and more are of one of these kinds, by poses and co-visibility alone:
+
+    walk    each view overlaps with another: a stretch of the way
+    turn    the camera turns on one spot; views next to each other share a little at least
+    orbit   the camera goes round a place that all views see, each from another side
+"""
 
 from __future__ import annotations
 
@@ -10,11 +17,15 @@ from scipy import sparse
 
 from hatch_data.covisibility import Covisibility
 from hatch_data.geometry import Array
-from hatch_data.recipe import GroupSettings, PairSettings
+from hatch_data.recipe import GroupKind, GroupSettings, PairSettings
 
 OVERLAP_EDGES = (0.25, 0.4, 0.55, 0.7)
 ROTATION_EDGES_DEG = (15.0, 30.0, 60.0)
 BASELINE_EDGES_M = (0.3, 0.8, 1.6)
+#: Views of a `turn` or an `orbit` differ from each other by this rotation.
+APART_DEG = 20.0
+#: Views of a `turn` lie within this distance of each other, those of an `orbit` at least this far apart.
+SPOT_M, SIDES_M = 0.5, 0.5
 
 
 @dataclass(frozen=True)
@@ -90,50 +101,89 @@ def grow_groups(
 ) -> tuple[list[tuple[int, ...]], Counter[str]]:
     """Pairs, each grown to a group of as many views as `settings` draws for it, in the order in which they are shown.
 
-    Each new view overlaps with one of the group at least, is no twin of any and of the same part; among these, strata
-    of overlap are equally likely. Counted: `no_view_to_add`, groups that stayed smaller than they should.
+    A group of two is its pair. A `walk` holds the pair and views that overlap with one of the group at least and are
+    no twin of any; a `turn` or an `orbit` grows from one view of the pair. All are of one part; among views that fit,
+    strata of overlap (of rotation, but for a walk) are equally likely. Counted: `no_view_to_add`, groups that stayed
+    smaller than they should; `no_turn`, `no_orbit`, walks for want of three views of that kind.
     """
     pairing, grouping = settings
-    sizes = np.array(sorted(grouping.sizes))
-    weights = np.array([grouping.sizes[size] for size in sizes.tolist()])
-    wanted = rng.choice(sizes, size=len(pairs), p=weights / weights.sum())
+    sizes, kinds = sorted(grouping.sizes), sorted(grouping.kinds)
+    wanted = rng.choice(sizes, size=len(pairs), p=_shares([grouping.sizes[size] for size in sizes]))
+    shares = _shares([grouping.kinds[kind] for kind in kinds])
     overlaps = covisible.matrix()
-    mean = ((overlaps + overlaps.T) / 2).tocsr()
+    scene = _Views(((overlaps + overlaps.T) / 2).tocsr(), poses, part, pairing)
     short: Counter[str] = Counter()
     groups = []
     for pair, size in zip(pairs, wanted.tolist(), strict=True):
         members = [pair.first, pair.second]
-        while len(members) < size:
-            added = _view_to_add(members, mean, poses, part, pairing, rng)
-            if added is None:
-                short["no_view_to_add"] += 1
-                break
-            members.append(added)
+        if size > 2:
+            kind = kinds[rng.choice(len(kinds), p=shares)]
+            members = _grown(kind, members, size, scene, rng)
+            if len(members) < size:
+                short["no_view_to_add" if len(members) > 2 or kind == "walk" else f"no_{kind}"] += 1
+            if len(members) < 3 and kind != "walk":
+                members = _grown("walk", [pair.first, pair.second], size, scene, rng)
+                short["no_view_to_add"] += len(members) < size
         if len(members) > 2:
             members = [members[k] for k in rng.permutation(len(members))]
         groups.append(tuple(members))
-    return groups, short
+    return groups, +short
 
 
-def _view_to_add(
-    members: list[int],
-    mean: sparse.csr_array,
-    poses: Array,
-    part: Array,
-    settings: PairSettings,
-    rng: np.random.Generator,
-) -> int | None:
+@dataclass(frozen=True)
+class _Views:
+    """What groups are grown from: mean overlaps (n, n), poses (n, 4, 4), the part (n,) of each view."""
+
+    overlap: sparse.csr_array
+    poses: Array
+    part: Array
+    settings: PairSettings
+
+
+def _shares(weights: list[float]) -> Array:
+    """Weights (n,) as shares of their sum."""
+    return np.array(weights) / np.sum(weights)
+
+
+def _grown(kind: GroupKind, pair: list[int], size: int, scene: _Views, rng: np.random.Generator) -> list[int]:
+    """A pair as a walk of up to `size` views, or the larger of the groups of another kind that grow from its views."""
+    best: list[int] = []
+    for members in [list(pair)] if kind == "walk" else [[view] for view in pair]:
+        while len(members) < size and (added := _view_to_add(kind, members, scene, rng)) is not None:
+            members.append(added)
+        if len(members) > len(best):
+            best = members
+        if len(best) == size:
+            break
+    return best
+
+
+def _view_to_add(kind: GroupKind, members: list[int], scene: _Views, rng: np.random.Generator) -> int | None:
     """A view that goes with a group, or None where there is none."""
-    overlap = mean[members].toarray().max(axis=0)
-    candidates = np.flatnonzero((overlap >= settings.least_overlap) & (overlap <= settings.greatest_overlap))
-    candidates = candidates[(part[candidates] == part[members[0]]) & ~np.isin(candidates, members)]
-    rotation = rotation_between_deg(poses[members][:, None], poses[candidates][None])
-    baseline = np.linalg.norm(poses[members][:, None, :3, 3] - poses[candidates][None, :, :3, 3], axis=-1)
-    twins = ((rotation < settings.least_rotation_deg) & (baseline < settings.least_baseline_m)).any(axis=0)
-    candidates = candidates[~twins]
+    settings = scene.settings
+    overlap = scene.overlap[members].toarray()
+    most = overlap.max(axis=0)
+    if kind == "turn":
+        shared = most > 0
+    else:
+        least = most if kind == "walk" else overlap.min(axis=0)
+        shared = (least >= settings.least_overlap) & (most <= settings.greatest_overlap)
+    shared &= scene.part == scene.part[members[0]]
+    shared[members] = False
+    candidates = np.flatnonzero(shared)
+    ours, theirs = scene.poses[members][:, None], scene.poses[candidates][None]
+    rotation = rotation_between_deg(ours, theirs)
+    baseline = np.linalg.norm(ours[..., :3, 3] - theirs[..., :3, 3], axis=-1)
+    if kind == "walk":
+        fits = (rotation >= settings.least_rotation_deg) | (baseline >= settings.least_baseline_m)
+        stratum = np.searchsorted(OVERLAP_EDGES, most[candidates])
+    else:
+        fits = (rotation >= APART_DEG) & ((baseline <= SPOT_M) if kind == "turn" else (baseline >= SIDES_M))
+        stratum = np.searchsorted(ROTATION_EDGES_DEG, rotation.min(axis=0))
+    fits = fits.all(axis=0)
+    candidates, stratum = candidates[fits], stratum[fits]
     if len(candidates) == 0:
         return None
-    stratum = np.searchsorted(OVERLAP_EDGES, overlap[candidates])
     return int(rng.choice(candidates[stratum == rng.choice(np.unique(stratum))]))
 
 

@@ -64,7 +64,7 @@ class View:
     @property
     def valid_share(self) -> float:
         """Share of the raster with measured depth that is no depth edge."""
-        return float((self.raster > 0).mean())
+        return float(np.count_nonzero(self.raster > 0) / self.raster.size)
 
 
 def limits(tolerance: DepthTolerance) -> Limits:

@@ -142,6 +142,11 @@ class Plan:
         self.weights = shards.weights[rows]
         if single_image_share is not None:
             single = np.array([len(shards.rows[row]["image_sizes"]) == 1 for row in rows], bool)
+            if single_image_share and all(len(row["image_sizes"]) > 1 for row in shards.rows):
+                raise ShardError(
+                    f"data.single_image_share is {single_image_share}, but no row in these shards has a single image; "
+                    "add a folder that has some, or leave the setting out"
+                )
             self.weights = self.weights * _balance(self.weights, single, single_image_share)
         self._group = np.unique(shards.places[rows, :2], axis=0, return_inverse=True)[1].reshape(-1)
         self._packs: dict[int, list[tuple[int, ...]]] = {}

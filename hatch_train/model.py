@@ -147,6 +147,8 @@ class VisionLanguageModel:
                 **{key: value.to(self.device) for key, value in inputs.items()},
                 pixel_values=self.normalised(pixels),
                 generation_config=config,
+                # Each process by itself, with whole weights: see `parallel.whole`.
+                synced_gpus=False,
             )
 
     def rope_index(self, ids: Tensor, types: Tensor, grids: Tensor) -> Tensor:
@@ -212,11 +214,16 @@ def load(
         torch.manual_seed(seed)
         adapters.add(model, settings.lora)
     if settings.gradient_checkpointing:
-        with warnings.catch_warnings():
-            # Renamed in transformers 5; the old name is there in all versions that this package allows.
-            warnings.filterwarnings("ignore", "`gradient_checkpointing_enable` is deprecated", FutureWarning)
-            model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        checkpoint_activations(model)
     return VisionLanguageModel(model, processor, settings.lora is not None)
+
+
+def checkpoint_activations(model: Any) -> None:
+    """Keep of each layer its input alone, and compute the rest again in the backward pass."""
+    with warnings.catch_warnings():
+        # Renamed in transformers 5; the old name is there in all versions that this package allows.
+        warnings.filterwarnings("ignore", "`gradient_checkpointing_enable` is deprecated", FutureWarning)
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
 
 
 def load_processor(settings: ModelSettings, texts: Iterable[str], folder: Path | None = None) -> Processor:

@@ -89,7 +89,7 @@ def test_a_flow_field_survives_its_bytes():
 
 
 def flow_of(cells: list[list[float | int]]) -> FlowField:
-    """A field of one row of cells: a float is how far to the right of the target image a cell is seen, half way down; an
+    """A field of these cells: a float is how far to the right of the target image a cell is seen, half way down; an
     integer is an outcome."""
     values = [
         (round(cell * FLOW_STEPS), FLOW_STEPS // 2) if isinstance(cell, float) else (FLOW_CODE + cell, 0)

@@ -26,15 +26,15 @@ from hatch_data.patches import PatchMap, Visibility
 from hatch_data.preview import choose, distributions, overlay, picture, sketch
 from hatch_data.preview.choose import Entry
 from hatch_data.preview.wording import question_lines, wrapped
-from hatch_data.recipe import DataRecipe
 from hatch_data.shards import Row, ShardWriter, from_record, read_rows
+from tests.builds import build_small
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small build: one synthetic scene, 12 rows, split by time."""
     out = tmp_path_factory.mktemp("preview") / "rooms"
-    builds.run(builds.plan(("synthetic:1",), out, DataRecipe(), limit=12), workers=1)
+    build_small(out, "synthetic:1", "frames.every=1", limit=12)
     return out
 
 

@@ -5,16 +5,21 @@ from __future__ import annotations
 from collections import Counter
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from hatch_data.covisibility import Covisibility
+from hatch_data.errors import SettingsError
 from hatch_data.recipe import GroupSettings, PairSettings
 from hatch_data.sampling import (
+    APART_DEG,
     BASELINE_EDGES_M,
     OVERLAP_EDGES,
     ROTATION_EDGES_DEG,
+    SIDES_M,
+    SPOT_M,
     Pair,
     grow_groups,
     rotation_between_deg,
@@ -117,7 +122,7 @@ def rng() -> np.random.Generator:
 def test_groups_are_connected_without_twins_and_of_one_part(seed, views):
     covisible, poses = random_scene(np.random.default_rng(seed), views)
     part = np.sort(np.random.default_rng(seed).integers(0, 2, views))
-    wanted, sizes = PairSettings(per_frame=3), GroupSettings(sizes={2: 1, 4: 2, 8: 1})
+    wanted, sizes = PairSettings(per_frame=3), GroupSettings(sizes={2: 1, 4: 2, 8: 1}, kinds={"walk": 1})
     pairs, _ = select_pairs(covisible, poses, part, wanted, np.random.default_rng(seed))
 
     def grown():
@@ -146,7 +151,7 @@ def test_groups_are_connected_without_twins_and_of_one_part(seed, views):
 def test_groups_have_the_sizes_that_are_asked_for():
     covisible, poses = random_scene(np.random.default_rng(3), 60)
     pairs, _ = select_pairs(covisible, poses, np.zeros(60, int), PairSettings(per_frame=6), rng())
-    sizes = GroupSettings(sizes={2: 0.5, 3: 0.3, 5: 0.2})
+    sizes = GroupSettings(sizes={2: 0.5, 3: 0.3, 5: 0.2}, kinds={"walk": 1})
     groups, short = grow_groups(pairs, covisible, poses, np.zeros(60, int), (PairSettings(), sizes), rng())
     shares = {size: sum(len(group) == size for group in groups) / len(groups) for size in (2, 3, 5)}
     assert not short
@@ -155,3 +160,74 @@ def test_groups_have_the_sizes_that_are_asked_for():
     assert abs(shares[5] - 0.2) < 0.08
     # The order in which views are shown says nothing.
     assert abs(np.mean([group[0] < group[1] for group in groups]) - 0.5) < 0.1
+
+
+def looking_around(stops: int, turns: int) -> tuple[Covisibility, np.ndarray]:
+    """A camera on a circle of stops that turns all the way round at each: views overlap by how alike they look."""
+    poses = np.stack([np.eye(4)] * (stops * turns))
+    for k in range(len(poses)):
+        stop, turn = divmod(k, turns)
+        about = 2 * np.pi * stop / stops
+        poses[k, :3, :3] = Rotation.from_euler("y", 360 * turn / turns, degrees=True).as_matrix()
+        poses[k, :3, 3] = 2 * np.cos(about), 0, 2 * np.sin(about)
+    source, target = np.nonzero(~np.eye(len(poses), dtype=bool))
+    apart = np.array([angle_deg(poses[a], poses[b]) for a, b in zip(source, target, strict=True)])
+    moved = np.linalg.norm(poses[source, :3, 3] - poses[target, :3, 3], axis=-1)
+    overlap = np.clip(1 - apart / 90 - 0.1 * moved, 0, None)
+    kept = overlap > 0
+    return Covisibility(
+        source[kept].astype(np.int32), target[kept].astype(np.int32), overlap[kept].astype(np.float32), len(poses)
+    ), poses
+
+
+@pytest.mark.parametrize("kind", ["turn", "orbit"])
+def test_views_turned_on_one_spot_and_views_of_one_place(kind):
+    covisible, poses = looking_around(6, 15)
+    part = np.repeat([0, 1], 45)
+    pairs, _ = select_pairs(covisible, poses, part, PairSettings(per_frame=2), rng())
+    wanted = PairSettings(), GroupSettings(sizes={3: 1, 4: 1}, kinds={kind: 1})
+    groups, short = grow_groups(pairs, covisible, poses, part, wanted, rng())
+    assert len(groups) == len(pairs)
+    assert (groups, short) == grow_groups(pairs, covisible, poses, part, wanted, rng())
+    overlap, kept = mean_overlap(covisible), 0
+    for group in groups:
+        both = [(a, b) for a in group for b in group if a != b]
+        assert len(set(part[list(group)])) == 1
+        turned = all(angle_deg(poses[a], poses[b]) >= APART_DEG - 1e-6 for a, b in both)
+        moved = [float(np.linalg.norm(poses[a, :3, 3] - poses[b, :3, 3])) for a, b in both]
+        shared = [overlap[a, b] for a, b in both]
+        if kind == "turn":
+            kept += turned and max(moved) <= SPOT_M
+        else:
+            kept += turned and min(moved) >= SIDES_M and min(shared) >= PairSettings().least_overlap - 1e-6
+    # The others are walks, and counted.
+    assert kept > 0.7 * len(groups)
+    assert kept >= len(groups) - short[f"no_{kind}"]
+    if kind == "turn":
+        assert not short
+
+
+def test_no_place_to_turn_on_makes_a_walk():
+    covisible, poses = looking_around(6, 15)
+    poses = poses.copy()
+    poses[:, 1, 3] = np.arange(len(poses))
+    pairs, _ = select_pairs(covisible, poses, np.zeros(90, int), PairSettings(per_frame=1), rng())
+    wanted = PairSettings(), GroupSettings(sizes={3: 1}, kinds={"turn": 1})
+    groups, short = grow_groups(pairs, covisible, poses, np.zeros(90, int), wanted, rng())
+    assert short["no_turn"] == len(groups)
+    assert all({pair.first, pair.second} <= set(group) for pair, group in zip(pairs, groups, strict=True))
+
+
+def test_pairs_stay_pairs_whatever_the_kinds():
+    covisible, poses = random_scene(np.random.default_rng(3), 40)
+    pairs, _ = select_pairs(covisible, poses, np.zeros(40, int), PairSettings(), rng())
+    wanted = PairSettings(), GroupSettings(sizes={2: 1}, kinds={"turn": 1, "orbit": 1})
+    groups, short = grow_groups(pairs, covisible, poses, np.zeros(40, int), wanted, rng())
+    assert groups == [(pair.first, pair.second) for pair in pairs]
+    assert not short
+
+
+@pytest.mark.parametrize("wrong", [{"turn": 0}, {"walk": -1, "turn": 2}, {}])
+def test_kinds_have_weights(wrong):
+    with pytest.raises(SettingsError, match=r"groups\.kinds"):
+        GroupSettings(kinds=wrong)

@@ -82,7 +82,8 @@ def reply(record: Record, answer: str) -> None:
 
 
 def other_letter(record: Record) -> None:
-    reply(record, "ABCD"[("ABCD".index(record["answer"]) + 1) % 4])
+    letters = "ABCD"[: len(record["options"])]
+    reply(record, letters[(letters.index(record["answer"]) + 1) % len(letters)])
 
 
 def flow(record: Record, k: int = 0) -> np.ndarray:
@@ -433,7 +434,7 @@ def test_every_wrong_letter_is_caught(build, tmp_path, task):
 
 def test_an_answer_that_is_not_the_action_is_caught(build, tmp_path):
     def change(records: list[Record]) -> None:
-        reply(next(record for record in records if record["task"] == "camera_motion"), "stay")
+        other_letter(next(record for record in records if record["task"] == "camera_motion"))
 
     assert caught(verify(falsified(build, tmp_path / "false", change))) == {"answer: camera_motion"}
 
@@ -471,7 +472,7 @@ def test_a_frame_in_two_splits_is_caught(build, tmp_path):
 def test_the_scan_itself_agrees(build):
     report = verify(build, [SCENES])
     assert [str(one) for one in report.disagreements] == []
-    assert report.checked["scan depth"] == report.checked["bits of a fresh build"] == 9
+    assert report.checked["scan depth"] == report.checked["bits of a fresh build"] == 12
 
 
 def test_what_only_the_scan_can_tell_is_caught(build, tmp_path):
@@ -531,7 +532,7 @@ def test_the_command_prints_a_table_and_tells_by_its_exit_code(build, tmp_path):
     told = json.loads(out)
     assert code == 1
     assert not told["agrees"]
-    assert told["disagreeing"]["epipolar geometry"] == told["rows"] == 9
+    assert told["disagreeing"]["epipolar geometry"] == told["rows"] == 12
 
 
 def test_what_cannot_be_verified_is_one_line(build, tmp_path):

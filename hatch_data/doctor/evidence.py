@@ -94,8 +94,8 @@ class Lookout:
         source, target = np.array(pairs, int).reshape(-1, 2).T
         known = np.flatnonzero(~np.isnan(model.poses[source, 0, 0] + model.poses[target, 0, 0]))
         target_from_source = np.linalg.inv(model.poses[target[known]]) @ model.poses[source[known]]
-        for k, moved in zip(known, target_from_source, strict=True):
-            share[k], error[k] = _agreement(*self._carried(model, *pairs[k], moved))
+        for k, moved in zip(known.tolist(), target_from_source, strict=True):
+            share[k], error[k] = _agreement(*self._carried(model, pairs[k][0], pairs[k][1], moved))
         return Agreement(share, error)
 
     def _carried(self, model: Model, source: int, target: int, target_from_source: Array) -> tuple[Any, ...]:

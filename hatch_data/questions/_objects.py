@@ -63,12 +63,17 @@ class Seen:
 
 
 def clear(group: ViewGroup, k: int) -> list[Seen]:
-    """Objects of view k that are whole inside the image, mostly seen, large enough, and no part of the building."""
+    """Objects of view k that are whole inside the image, mostly seen, large enough, and no part of the building; a box
+    around one shows more of it than of all other objects."""
     height, width = group.view(k).raster.shape
     found = []
     for one in group.sightings(k):
         label = group.instances[one.index].label.strip()
         if one.truncated or one.share < CLEAR_SHARE or _seen_part(one) < SEEN_PART or not is_object(label):
+            continue
+        left, top, right, bottom = one.seen_box
+        owner = group.owner(k)[top : bottom + 1, left : right + 1]
+        if np.count_nonzero((owner >= 0) & (owner != one.index)) > np.count_nonzero(owner == one.index):
             continue
         box = _tight_box(one, width, height)
         found.append(Seen(k, one.index, label, group.instances[one.index].world_from_box[:3, 3], box))
@@ -80,7 +85,7 @@ def pick(group: ViewGroup, views: Sequence[int], rng: np.random.Generator) -> li
     are not enough. Boxes in one view hardly cover each other."""
     chosen: list[Seen] = []
     for k in views:
-        free = [one for one in clear(group, k) if all(_apart(one, other) for other in chosen)]
+        free = [one for one in clear(group, k) if all(apart(one, other) for other in chosen)]
         if not free:
             return None
         chosen.append(free[int(rng.integers(len(free)))])
@@ -215,7 +220,7 @@ def place_of_length(value_m: float) -> tuple[float]:
     return (log(value_m) / log(CLEAR_RATIO),)
 
 
-def _apart(a: Seen, b: Seen) -> bool:
+def apart(a: Seen, b: Seen) -> bool:
     """Whether two are different objects that can be marked beside each other."""
     if a.view != b.view:
         return a.index != b.index

@@ -37,9 +37,6 @@ def ask(group: ViewGroup, rng: np.random.Generator) -> Question | Rejection:
     if not (0 <= x <= 1 and 0 <= y <= 1):
         return Rejection("outside_image")
     answer = f"({round(1000 * x)}, {round(1000 * y)}), {depth_m:.1f} m"
-    sentence = (
-        f"The camera of image 2 stands at ({round(1000 * x)}, {round(1000 * y)}) in image 1, "
-        f"at a depth of {depth_m:.1f} m."
-    )
+    sentence = f"In image 1 the camera of image 2 stands at {answer} deep."
     place = (1000 * x / CLEAR_PLACE, 1000 * y / CLEAR_PLACE, log(depth_m) / log(CLEAR_RATIO))
     return Question(f"{choose(PHRASINGS, rng)} {SCALE}", answer, sentence, INSTRUCTION, place=place)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from math import atan2, degrees
+from math import asin, atan2, degrees
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,6 +77,34 @@ def position_is_the_bearing(row: Row, terms: Terms) -> Iterator[str]:
     step = second[:3, 3] - first[:3, 3]
     bearing = degrees(atan2(step @ left, step @ forward))
     yield from contradicted(row, DIRECTIONS[round(bearing / 45) % 8])
+
+
+def camera_is_at_the_place(row: Row, terms: Terms) -> Iterator[str]:
+    """The answer is where camera 2 projects to in image 1, in thousandths, and its depth."""
+    (fx, fy, cx, cy), (height, width) = row.intrinsics[0], row.image_sizes[0]
+    x, y, z = (np.linalg.inv(row.world_from_camera[0]) @ row.world_from_camera[1][:, 3])[:3].tolist()
+    across, down = (fx * x / z + cx + 0.5) / width, (fy * y / z + cy + 0.5) / height
+    yield from contradicted(row, f"({1000 * across:.0f}, {1000 * down:.0f}), {z:.1f} m")
+
+
+def view_changes_so(row: Row, terms: Terms) -> Iterator[str]:
+    """The answer says how far camera 2 stands to the left, up and ahead of camera 1, and how its axis is turned."""
+    first, second = row.world_from_camera[:2]
+    step, then = second[:3, 3] - first[:3, 3], second[:3, 2]
+    ahead = first[:3, 2] - (first[:3, 2] @ row.up) * row.up
+    ahead /= np.linalg.norm(ahead)
+    left = np.cross(row.up, ahead)
+    pitched = degrees(asin(then @ row.up) - asin(first[:3, 2] @ row.up))
+    truth = [step @ left, step @ row.up, step @ ahead, pitched, degrees(atan2(then @ left, then @ ahead))]
+    ways = re.findall("left|right|up|down|forward|backward", _said(row))
+    numbers = re.findall(r"\d+(?:\.\d+)?", _said(row))
+    told = [
+        float(n) * (-1 if way in ("right", "down", "backward") else 1) for way, n in zip(ways, numbers, strict=True)
+    ]
+    error = np.abs(np.subtract(told, truth))
+    error[4] = min(error[4], 360 - error[4])
+    if (error > [0.051, 0.051, 0.051, 0.51, 0.51]).any():
+        yield f"answered {_said(row)!r}, the poses say {np.round(truth, 2).tolist()}"
 
 
 def match_is_marked(row: Row, terms: Terms) -> Iterator[str]:
@@ -183,6 +211,7 @@ def contradicted(row: Row, truth: str) -> Iterator[str]:
 #: Task -> how to answer it again.
 ANSWERS: dict[str, Check] = {
     "camera_motion": motion_is_the_actions,
+    "camera_motion_infer": camera_is_at_the_place,
     "camera_position": position_is_the_bearing,
     "hidden_point": point_is_hidden,
     "overlap": overlap_is_that_of_the_map,
@@ -191,5 +220,6 @@ ANSWERS: dict[str, Check] = {
     "point_choice": point_is_the_nearest,
     "point_match": point_is_where_it_flows,
     "track_match": track_is_marked,
+    "view_change_infer": view_changes_so,
     "visibility": fate_is_the_outcome,
 }

@@ -35,10 +35,11 @@ LEAST_CORRELATION, EXCHANGED_MORE = 0.1, 0.2
 
 
 def grids_fit(row: Row, terms: Terms) -> Iterator[str]:
-    """Maps lead both ways between the images of every pair, with one patch per token of the stored images."""
-    images = range(len(row.frames))
-    wanted = {(i, j) for i in images for j in images if i != j}
-    if (found := sorted((m.source, m.target) for m in row.matches)) != sorted(wanted):
+    """Maps lead both ways, once, between images that overlap (two alone do), with one patch per token of the images."""
+    found = sorted((m.source, m.target) for m in row.matches)
+    alone = len(row.frames) == 2 and terms.recipe.questions_from == "families"
+    wanted = {(0, 1), (1, 0)} if alone else {(j, i) for i, j in found}
+    if found != sorted(wanted):
         yield f"maps for {found}, not for {sorted(wanted)}"
     settings = terms.recipe.grid
     grids = [token_grid(h, w, settings.token_px, settings.min_pixels, settings.max_pixels) for h, w in row.image_sizes]

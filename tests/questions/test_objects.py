@@ -33,6 +33,9 @@ def test_clear_objects_are_whole_and_mostly_seen(some):
             assert (u > -0.51).all() and (u < camera.width - 0.49).all()
             assert (v > -0.51).all() and (v < camera.height - 0.49).all()
             assert overlap(np.array(found.box), extent(shown(one, 0) == found.index)) > 0.5
+            left, top, right, bottom = np.rint(np.multiply(found.box, (camera.width, camera.height) * 2)).astype(int)
+            within = shown(one, 0)[top:bottom, left:right]
+            assert (within == found.index).sum() > 0.6 * ((within >= 0) & (within != found.index)).sum()
             seen += 1
     assert seen > 50
 

@@ -47,6 +47,7 @@ def test_dry_run_trains_nothing(recipe: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
     outlook = json.loads(call("run", recipe, "--dry-run", "--json").stdout)
     assert outlook["stages"]["alignment"]["items"] == 24
+    assert all(stage["TFLOP per step"] > 0 for stage in outlook["stages"].values())
     vision, language = outlook["parameters"]["vision"], outlook["parameters"]["language"]
     assert outlook["stages"]["supervised"]["parameters trained"] == language
     assert outlook["stages"]["alignment"]["parameters frozen"] == language

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +37,48 @@ def test_every_item_once_an_epoch_and_the_same_again(shards: Path) -> None:
     assert plan.epoch(0) != plan.epoch(1)
     assert plan.epoch(0) != plan_of(shards, seed=1).epoch(0)
     assert plan.fingerprint != plan_of(shards, seed=1).fingerprint
+
+
+def test_weights_say_how_often_a_row_comes(shards: Path, tmp_path: Path) -> None:
+    other = rows.build(tmp_path / "other", train=40, validation=1)
+    found = Shards({str(shards): 2.0, str(other): 0.5}, "train", ("task",))
+    plan = Plan(found, [Item(n, 100, 96) for n in range(len(found))], CAPS, 0)
+    for epoch in range(3):
+        drawn = Counter(index for pack in plan.epoch(epoch) for index in pack)
+        assert [drawn[n] for n in range(24)] == [2] * 24
+        assert max(drawn[n] for n in range(24, 64)) == 1 and 10 <= sum(drawn[n] for n in range(24, 64)) <= 30
+    assert set(plan.epoch(0)) != set(plan.epoch(1))
+
+
+def test_a_share_of_single_images(tmp_path: Path) -> None:
+    folder = tmp_path / "mixed"
+    rows.write(folder, "train", [rows.row(n, 1 + (n > 3)) for n in range(24)])
+    found = Shards([str(folder)], "train", ("image_sizes",))
+    items = [Item(n, 100, 96) for n in range(24)]
+    plan = Plan(found, items, CAPS, 0, single_image_share=0.5)
+    drawn = Counter(index < 4 for pack in plan.epoch(0) for index in pack)
+    assert drawn == {True: 20, False: 20}
+    without = Plan(found, items, CAPS, 0, single_image_share=0.0)
+    assert not any(index < 4 for pack in without.epoch(0) for index in pack)
+    several = Plan(found, items[4:], CAPS, 0, single_image_share=0.5)  # a stage that takes no single images
+    assert sum(map(len, several.epoch(0))) == 20
+
+
+def test_no_single_images_to_share(shards: Path) -> None:
+    found = Shards([str(shards)], "train", ("image_sizes",))
+    with pytest.raises(ShardError, match="no row in these shards has a single image"):
+        Plan(found, [Item(0, 1, 1)], CAPS, 0, single_image_share=0.2)
+
+
+def test_processes_share_the_packs_of_one_plan(shards: Path) -> None:
+    def make(_shards: Shards, items: list[Item], epoch: int) -> tuple[int, list[int]]:
+        return epoch, [item.row for item in items]
+
+    plan = plan_of(shards)
+    alone = [loaded.batch for loaded in batches(make, plan, 0, 1, 12, 0)]
+    for world in (2, 3):
+        dealt = [[b.batch for b in batches(make, plan, 0, 1, 12, 0, rank, world)] for rank in range(world)]
+        assert [pack for step in zip(*dealt, strict=True) for pack in step] == alone
 
 
 def test_tickets_go_on_from_any_place(shards: Path) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from hatch_train.model import VisionLanguageModel
-from hatch_train.packing import Caps, Sample, first_fit, pack, position_ids, supervised_logits
+from hatch_train.packing import Caps, Sample, first_fit, pack, position_ids, supervised_logits, token_losses
 
 
 def sample(model: VisionLanguageModel, number: int, grids: list[tuple[int, int]]) -> Sample:
@@ -59,6 +59,23 @@ def test_packed_gradients_equal_unpacked_ones(model: VisionLanguageModel) -> Non
     apart, together = gradients(model, [[s] for s in samples]), gradients(model, [samples])
     assert float((apart - together).norm() / apart.norm()) <= 1e-5
     assert all(p.grad is not None for p in model.model.parameters())
+
+
+def test_losses_in_chunks_are_those_of_all_logits(model: VisionLanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    packed = pack(
+        [sample(model, number, grids) for number, grids in enumerate(GRIDS)], model.processor.token_id("<|image_pad|>")
+    )
+    logits, targets = supervised_logits(model, packed)
+    expected = F.cross_entropy(logits / 0.7, targets, reduction="none")
+    found = []
+    for chunk in (1024, 5):
+        monkeypatch.setattr("hatch_train.packing.LOSS_CHUNK", chunk)
+        model.model.zero_grad()
+        losses = token_losses(model, packed, 0.7)
+        assert torch.allclose(losses, expected, atol=1e-5)
+        losses.sum().backward()
+        found.append(torch.cat([p.grad.flatten() for p in model.model.parameters() if p.grad is not None]))
+    assert float((found[0] - found[1]).norm() / found[0].norm()) <= 1e-5
 
 
 def test_packed_gradients_notice_a_leak(model: VisionLanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:

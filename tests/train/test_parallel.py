@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import multiprocessing
 import os
@@ -21,7 +22,7 @@ import yaml
 from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from hatch_data.errors import ShardError
+from hatch_data.errors import HatchError, ShardError
 from hatch_train import checkpoint, loop, parallel
 from hatch_train.data import Shards
 from hatch_train.errors import Stopped, TrainingError
@@ -48,12 +49,13 @@ def together(count: int, work: Callable[..., Any], *arguments: Any) -> list[Any]
     queue = context.Queue()
 
     def one(rank: int) -> None:
-        import faulthandler; faulthandler.dump_traceback_later(14, exit=True)
+        # Processes that wait for each other say where, and end.
+        faulthandler.dump_traceback_later(120, exit=True)
         where = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": count, "MASTER_PORT": port}
         os.environ.update({key: str(value) for key, value in where.items()}, MASTER_ADDR="127.0.0.1")
         try:
             queue.put((rank, work(*arguments)))
-        except Exception as error:
+        except HatchError as error:
             queue.put((rank, error))
 
     processes = [context.Process(target=one, args=(rank,)) for rank in range(count)]

@@ -140,7 +140,7 @@ def test_the_report(whole: tuple[Recipe, dict]) -> None:
         assert set(alignment["after"]["baselines"]) == {"same position", "mean colour"}
         assert all(0 <= figures[key] <= 1 for figures in (alignment["before"], alignment["after"]))
     assert supervised["after"]["loss"] < supervised["before"]["loss"]
-    assert supervised["after"]["baselines"]["best constant"]["format right"] == 1.0
+    assert supervised["after"]["baselines"]["most frequent"]["format right"] == 1.0
     assert yaml.safe_load((Path(recipe.output) / "recipe.yaml").read_text()) == recipe.model_dump(mode="json")
     assert "torch" in json.loads((Path(recipe.output) / "versions.json").read_text())
 
@@ -244,7 +244,38 @@ def test_a_loss_that_is_not_a_number_names_its_rows(make_recipe: MakeRecipe, mon
         return {"text": model.model.lm_head.weight.sum() * torch.nan}
 
     monkeypatch.setattr(Supervised, "losses", losses)
-    with pytest.raises(TrainingError, match=r"the loss of step 1 is nan and its gradient nan; its rows: row-00\d\d, row"):
+    with pytest.raises(
+        TrainingError, match=r"the loss of step 1 is nan and its gradient nan; its rows: row-00\d\d, row"
+    ):
+        loop.run(make_recipe({"supervised": {**STAGES["supervised"], "validation": 0}}))
+
+
+def test_a_bad_step_is_skipped(make_recipe: MakeRecipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A loss that jumps after the steps that say what is usual: no update, the rows in the report."""
+    plain, seen = Supervised.losses, []
+
+    def losses(stage: Any, model: Any, batch: Any) -> dict[str, torch.Tensor]:
+        seen.append(batch.ids)
+        return {name: value * (100 if len(seen) == 4 else 1) for name, value in plain(stage, model, batch).items()}
+
+    monkeypatch.setattr(Supervised, "losses", losses)
+    monkeypatch.setattr(loop, "RECENT", 3)
+    settings = {"steps": 5, "accumulate": 1, "validation": 0, "spike": 10.0, "on_bad_loss": "skip"}
+    report = loop.run(make_recipe({"supervised": {**STAGES["supervised"], **settings}}))
+    (skipped,) = report["stages"]["supervised"]["skipped"]
+    assert skipped["step"] == 4 and skipped["rows"] == seen[3]
+
+
+def test_out_of_memory_says_what_to_lower(make_recipe: MakeRecipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    def losses(*_: Any) -> dict[str, torch.Tensor]:
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(Supervised, "losses", losses)
+    expected = (
+        r"out of memory with up to \d+ tokens and \d+ patches a pack; lower model.max_pixels, "
+        r"stages.supervised.tokens, stages.supervised.patches, or set model.gradient_checkpointing=true; its rows: row-"
+    )
+    with pytest.raises(TrainingError, match=expected):
         loop.run(make_recipe({"supervised": {**STAGES["supervised"], "validation": 0}}))
 
 

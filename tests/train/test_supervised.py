@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from hatch_data.errors import ShardError
+from hatch_data.errors import SettingsError, ShardError
 from hatch_train.data import Shards
-from hatch_train.model import VisionLanguageModel
+from hatch_train.model import VisionLanguageModel, load
+from hatch_train.stages import attach_heads
+from hatch_train.stages.alignment import alignment_sums, levels, unit
 from hatch_train.stages.supervised import Chats, Supervised, prompts
 from tests.train import rows
 from tests.train.conftest import MakeRecipe
@@ -117,3 +119,52 @@ def test_unusable_rows_are_named(
     rows.write(tmp_path / "bad", "train", [spoil(rows.row(0))])
     with pytest.raises(ShardError, match=message):
         batch_of(stage_of(make_recipe, tiny), tmp_path / "bad")
+
+
+def test_a_share_of_the_rows_is_drawn_by_the_seed(
+    make_recipe: MakeRecipe, tiny: VisionLanguageModel, shards: Path
+) -> None:
+    """Of what is trained on; held-out rows stay as they are."""
+    known = {split: Shards([str(shards)], split, Supervised.small) for split in ("train", "validation")}
+    stage = stage_of(make_recipe, tiny, share=0.25)
+    drawn = [item.row for item in stage.items(known["train"])]
+    assert len(drawn) == 6 and drawn == sorted(set(drawn))
+    assert drawn == [item.row for item in stage_of(make_recipe, tiny, share=0.25).items(known["train"])]
+    stage.recipe = stage.recipe.model_copy(update={"seed": 1})
+    assert drawn != [item.row for item in stage.items(known["train"])]
+    assert len(stage.items(known["validation"])) == 6
+
+
+def test_alignment_beside_the_answers(make_recipe: MakeRecipe, tmp_path: Path) -> None:
+    """All pairs of a row of three images and of one of two; the terms are those of the alignment stage."""
+    rows.write(tmp_path / "mixed", "train", [rows.row(0, images=3), rows.row(1)])
+    term = {"token_weight": 0.5, "unmatched": True, "projection": 8}
+    recipe = make_recipe(
+        {"supervised": {"steps": 1, "learning_rate": 1e-3, "train_vision": True, "alignment": term}},
+        data={"shards": [str(tmp_path / "mixed")], "workers": 0},
+    )
+    model = load(recipe.model, ["text"], seed=0)
+    attach_heads(model, recipe)
+    stage = Supervised("supervised", recipe.stages["supervised"], recipe, model.processor)
+    batch = batch_of(stage, tmp_path / "mixed", 2)
+    assert list(batch.views) == [(0, 1), (0, 2), (1, 2), (3, 4)] and batch.counts["cosine"] == 4
+    assert stage.weights == {"text": 1.0, "region": 0.5, "token": 0.25}
+    model.train_only(stage.trains)
+    sums = stage.losses(model, batch)
+    assert sums.keys() == batch.counts.keys()
+    tokens = [t.float() for t in model.image_features(batch.pack.pixels, batch.pack.grids)]
+    heads = stage.heads_of(model)
+    images = levels(heads.project(tokens), [(3, 4)] * 5, 4, unit)
+    pairs = [(images[i], images[j]) for i, j in batch.views]
+    expected = alignment_sums(pairs, list(batch.views.values()), recipe.stages["supervised"].alignment, heads)
+    for name, value in expected.items():
+        assert sums[name].item() == pytest.approx(value.item(), rel=1e-5)
+    sums["region"].backward()
+    assert all(
+        p.grad is not None for p in (heads["projection"][0].weight, model.model.model.visual.blocks[0].norm1.weight)
+    )
+
+
+def test_alignment_asks_for_a_tower_that_is_trained(make_recipe: MakeRecipe, tiny: VisionLanguageModel) -> None:
+    with pytest.raises(SettingsError, match="alignment trains the vision tower, so train_vision must be true"):
+        stage_of(make_recipe, tiny, alignment={})
