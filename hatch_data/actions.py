@@ -101,7 +101,7 @@ def encode(motion: Motion, language: ActionLanguage) -> Actions:
     Ties go to the even step, so a component of exactly half a step stays unsaid. Half a turn goes left.
     Raises ActionError for numbers that are not finite.
     """
-    if not all(map(isfinite, astuple(motion))):
+    if not all(map(isfinite, vars(motion).values())):
         raise ActionError(f"{motion} cannot be said in actions: every number must be finite")
     turn, move = language.rotation_step_deg, language.translation_step_m
     half = language.half_turn

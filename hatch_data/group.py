@@ -7,13 +7,14 @@ Whatever costs time is computed when it is first asked for, and the latest resul
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cached_property, lru_cache, partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hatch_data import instances
-from hatch_data.actions import Actions, encode
+from hatch_data.actions import ActionLanguage, Actions, encode
 from hatch_data.correspondence import Correspondence, correspond
 from hatch_data.geometry import Array, Camera, horizontal_axes, inverse, unit
 from hatch_data.images import decode, stored_camera
@@ -25,15 +26,18 @@ from hatch_data.scene import Frame, Instance, Scene
 from hatch_data.tracks import follow, look
 from hatch_data.views import View, ViewStore
 
-#: Correspondences, sightings and looks kept for the next question about the same views.
-_KEPT_PAIRS, _KEPT_SIGHTINGS, _KEPT_LOOKS = 512, 64, 64
+#: Pairs, sightings, looks and encoded images kept for the next question about the same views.
+_KEPT_PAIRS, _KEPT_SIGHTINGS, _KEPT_LOOKS, _KEPT_IMAGES = 192, 64, 64, 32
 
 
 class SceneViews:
     """The usable views of a scene by number. `capture_order[k]` is the place of view k in the scan."""
 
     def __init__(self, scene: Scene, frames: list[Frame], views: ViewStore, recipe: DataRecipe):
-        self.scene, self.frames, self.views, self.recipe = scene, frames, views, recipe
+        self.scene, self.views, self.recipe = scene, views, recipe
+        # Functions of their arguments, not methods: a cache that held `self` would keep a finished scene in memory.
+        color = lru_cache(_KEPT_IMAGES)(partial(_color, frames))
+        self.frames = [replace(frame, read_color=partial(color, k)) for k, frame in enumerate(frames)]
         self.cameras = [stored_camera(frame.camera, recipe.images) for frame in frames]
         grid = recipe.grid
         self.grids = [
@@ -42,14 +46,22 @@ class SceneViews:
         self.stances = [stance(frame.world_from_camera, scene.up) for frame in frames]
         place = {frame.id: k for k, frame in enumerate(scene.frames)}
         self.capture_order = [place[frame.id] for frame in frames]
-        # Functions of their arguments, not methods: a cache that held `self` would keep a finished scene in memory.
+        self.actions = lru_cache(_KEPT_PAIRS)(partial(_actions, self.stances, recipe.actions))
         self.correspondence = lru_cache(_KEPT_PAIRS)(partial(_correspond, views, self.grids, grid))
         self.sightings = lru_cache(_KEPT_SIGHTINGS)(partial(_sightings, views, scene))
-        self.look = lru_cache(_KEPT_LOOKS)(partial(_look, frames, self.grids))
+        self.look = lru_cache(_KEPT_LOOKS)(partial(_look, self.frames, self.grids))
 
     def group(self, indices: tuple[int, ...]) -> ViewGroup:
         """The views with these numbers as a group, in this order."""
         return ViewGroup(self, indices)
+
+
+def _color(frames: list[Frame], k: int) -> bytes:
+    return frames[k].read_color()
+
+
+def _actions(stances: list[Motion], language: ActionLanguage, i: int, j: int) -> Actions:
+    return encode(between(stances[i], stances[j]), language)
 
 
 def _correspond(views: ViewStore, grids: list[Grid], settings: GridSettings, i: int, j: int) -> Correspondence:
@@ -130,7 +142,7 @@ class ViewGroup:
 
     def actions(self, i: int, j: int) -> Actions:
         """From view i to view j, in whole steps of the recipe's language."""
-        return encode(self.motion(i, j), self._of.recipe.actions)
+        return self._of.actions(self.indices[i], self.indices[j])
 
     def sightings(self, k: int) -> list[Sighting]:
         """The objects that view k shows."""

@@ -4,7 +4,7 @@ Groups of three views and more are of one of these kinds, by poses and co-visibi
 
     walk    each view overlaps with another: a stretch of the way
     turn    the camera turns on one spot; views next to each other share a little at least
-    orbit   the camera goes round a place that all views see, each from another side
+    orbit   the camera goes round a place at which all views look, each from another side
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import sparse
 
 from hatch_data.covisibility import Covisibility
@@ -24,8 +25,10 @@ ROTATION_EDGES_DEG = (15.0, 30.0, 60.0)
 BASELINE_EDGES_M = (0.3, 0.8, 1.6)
 #: Views of a `turn` or an `orbit` differ from each other by this rotation.
 APART_DEG = 20.0
-#: Views of a `turn` lie within this distance of each other, those of an `orbit` at least this far apart.
-SPOT_M, SIDES_M = 0.5, 0.5
+#: Views of a `turn` lie within this distance of each other.
+SPOT_M = 0.5
+#: The optical axes of the views of an `orbit` pass each other at this distance, in front of both by more than that.
+MEET_M, AHEAD_M = 0.75, 0.75
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,22 @@ def rotation_between_deg(world_from_a: Array, world_from_b: Array) -> Array:
     a, b = world_from_a[..., :3, :3], world_from_b[..., :3, :3]
     trace = np.einsum("...ij,...ij->...", a, b)
     return np.degrees(np.arccos(np.clip((trace - 1) / 2, -1, 1)))
+
+
+def axes_meet(world_from_a: Array, world_from_b: Array) -> NDArray[np.bool_]:
+    """Whether optical axes come within `MEET_M` of each other, `AHEAD_M` in front of both or farther; (..., 4, 4) each.
+
+    The feet of the common perpendicular of two lines; parallel axes meet nowhere.
+    """
+    a, b = world_from_a[..., :3, 2], world_from_b[..., :3, 2]
+    apart = world_from_b[..., :3, 3] - world_from_a[..., :3, 3]
+    cosine = np.einsum("...i,...i->...", a, b)
+    along_a, along_b = np.einsum("...i,...i->...", a, apart), np.einsum("...i,...i->...", b, apart)
+    sine2 = np.maximum(1 - cosine**2, 1e-9)
+    ahead_a, ahead_b = (along_a - cosine * along_b) / sine2, (cosine * along_a - along_b) / sine2
+    between = apart + ahead_b[..., None] * b - ahead_a[..., None] * a
+    near = np.linalg.norm(between, axis=-1) <= MEET_M
+    return near & (np.minimum(ahead_a, ahead_b) >= AHEAD_M) & (sine2 > 1e-6)
 
 
 def select_pairs(
@@ -178,7 +197,7 @@ def _view_to_add(kind: GroupKind, members: list[int], scene: _Views, rng: np.ran
         fits = (rotation >= settings.least_rotation_deg) | (baseline >= settings.least_baseline_m)
         stratum = np.searchsorted(OVERLAP_EDGES, most[candidates])
     else:
-        fits = (rotation >= APART_DEG) & ((baseline <= SPOT_M) if kind == "turn" else (baseline >= SIDES_M))
+        fits = (rotation >= APART_DEG) & ((baseline <= SPOT_M) if kind == "turn" else axes_meet(ours, theirs))
         stratum = np.searchsorted(ROTATION_EDGES_DEG, rotation.min(axis=0))
     fits = fits.all(axis=0)
     candidates, stratum = candidates[fits], stratum[fits]

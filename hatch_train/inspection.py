@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 
 from hatch_data.settings import to_yaml
-from hatch_train import flops
-from hatch_train import metrics
+from hatch_train import flops, metrics
 from hatch_train.data import Plan, Shards
 from hatch_train.loop import learnable_texts, plan_of
 from hatch_train.model import Processor, load_processor, part_of, skeleton
@@ -140,10 +139,8 @@ def report_text(report: dict[str, Any]) -> str:
         lines.append(f"  on {counted}" + (f", {after['replies']} replies" if "replies" in after else ""))
         for reward, title in metrics.REWARDS.items() if "rows" in before and "rows" in after else ():
             if (found := metrics.paired(before["rows"], after["rows"], reward)) is not None:
-                lines.append(
-                    f"  {title} changed by {found['difference']:+.3f} ({found['low']:+.3f} to {found['high']:+.3f} at 95 %"
-                    f", Wilcoxon p {found['p']:.2g}) on {found['rows']} rows, paired"
-                )
+                bounds = f"{found['low']:+.3f} to {found['high']:+.3f} at 95 %, Wilcoxon p {found['p']:.2g}"
+                lines.append(f"  {title} {found['difference']:+.3f} ({bounds}) on {found['rows']} rows, paired")
     lines.append(f"held out by {' and '.join(sorted(set(report['split'])))}; before is {report['from']}")
     lines.append(f"model: {report['model']}")
     return "\n".join(lines)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 import os
 import resource
@@ -11,19 +13,21 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, NoReturn
 
+import numpy as np
 import torch
 from torch.nn.utils import clip_grad_norm_
 from torch.utils.tensorboard import SummaryWriter
 
 from hatch_data.errors import HatchError
+from hatch_data.shards import commit
 from hatch_train import checkpoint, flops, parallel
 from hatch_train.checkpoint import Position
-from hatch_train.data import Loaded, Plan, Shards, Ticket, batches, held_out
+from hatch_train.data import Item, Loaded, Plan, Shards, Ticket, batches, held_out
 from hatch_train.errors import ModelError, Stopped, TrainingError
 from hatch_train.folder import Report, claim
 from hatch_train.model import VisionLanguageModel, count_parameters, load, load_processor, part_of
@@ -128,7 +132,7 @@ class _Training:
         self.stage, self.model, self.board = stages[-1], model, board
         self.recipe, self.settings = self.stage.recipe, self.stage.settings
         self.mine = _share(self.stage)
-        self.plan = plan_of(self.stage)
+        self.plan = plan_of(self.stage, Path(self.recipe.output) / "items")
         if position.plan not in ("", self.plan.fingerprint):
             raise TrainingError(
                 f"stage {self.stage.name}: the shards are not those with which this run began (plan {position.plan}, "
@@ -324,14 +328,32 @@ class _Training:
             self.board.add_scalar(f"{self.stage.name}/{name}", value, step)
 
 
-def plan_of(stage: Stage) -> Plan:
-    """The plan of a stage's training. Raises `TrainingError` where nothing is in it."""
+def plan_of(stage: Stage, cache: Path | None = None) -> Plan:
+    """The plan of a stage's training, its items kept in a folder `cache`. Raises `TrainingError` where it is empty."""
     data = stage.recipe.data
     shards = Shards(data.shards, "train", stage.small)
-    plan = Plan(shards, stage.items(shards), stage.caps, stage.recipe.seed, single_image_share=data.single_image_share)
+    items = _kept_items(stage, shards, cache) if cache else stage.items(shards)
+    plan = Plan(shards, items, stage.caps, stage.recipe.seed, single_image_share=data.single_image_share)
     if not plan.items:
         raise TrainingError(f"stage {stage.name}: nothing to train on in {', '.join(data.shards)}")
     return plan
+
+
+def _kept_items(stage: Stage, shards: Shards, cache: Path) -> list[Item]:
+    """The stage's items, which cost minutes for many rows, as they were found for the same settings and files."""
+    files = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in shards.files]
+    recipe = stage.recipe
+    facts = [stage.settings.model_dump(mode="json"), recipe.model.model_dump(mode="json"), recipe.seed, files]
+    path = cache / f"{stage.name}-{hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]}.npy"
+    if path.is_file():
+        return [Item(*numbers) for numbers in np.load(path).tolist()]
+    items = stage.items(shards)
+    if parallel.rank() == 0:
+        cache.mkdir(exist_ok=True)
+        partial = path.with_suffix(".partial.npy")
+        np.save(partial, np.array([astuple(item) for item in items], np.int64).reshape(-1, 4))
+        commit(partial, path)
+    return items
 
 
 def _share(stage: Stage) -> int:

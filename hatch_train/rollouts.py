@@ -6,7 +6,7 @@ import hashlib
 import json
 import shutil
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from hatch_train import parallel
 from hatch_train.errors import TrainingError
-from hatch_train.model import VisionLanguageModel
+from hatch_train.model import VisionLanguageModel, part_of
 from hatch_train.packing import Pack, token_losses
 
 
@@ -42,9 +42,10 @@ class Reference:
     little, and no second model.
     """
 
-    def __init__(self, model: VisionLanguageModel, folder: Path, fresh: bool):
-        self._trained = {name: p for name, p in model.model.named_parameters() if p.requires_grad}
-        self._kept = {name: p.detach().clone() for name, p in self._trained.items()}
+    def __init__(self, model: VisionLanguageModel, trains: Callable[[str], bool], folder: Path, fresh: bool):
+        self._model = model.model
+        named = model.model.named_parameters()
+        self._kept = {name: p.detach().clone() for name, p in named if trains(part_of(name))}
         if fresh:
             self._save(folder)
         else:
@@ -83,10 +84,12 @@ class Reference:
 
     @torch.no_grad()
     def _exchange(self) -> None:
-        for name, parameter in self._trained.items():
-            own = parameter.clone()
-            parameter.copy_(self._kept[name])
-            self._kept[name].copy_(own)
+        # Asked by name each time: a sharded model holds other tensors while its weights are whole.
+        for name, parameter in self._model.named_parameters():
+            if name in self._kept:
+                own = parameter.clone()
+                parameter.copy_(self._kept[name])
+                self._kept[name].copy_(own)
 
 
 @contextmanager

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from hatch_data.questions import FAMILIES
 from hatch_data.recipe import DataRecipe
 from hatch_data.settings import Settings
 from hatch_train.recipe import Recipe
@@ -34,3 +35,8 @@ def test_every_setting_is_documented(kind):
     missing = [key for key in keys(kind) if f"`{key}`" not in text]
     assert len(keys(kind)) > 3
     assert not missing
+
+
+def test_every_family_is_documented():
+    text = (DOCS / "questions.md").read_text(encoding="utf-8")
+    assert [name for name in FAMILIES if f"`{name}`" not in text] == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -14,13 +15,15 @@ from hatch_data.covisibility import Covisibility
 from hatch_data.errors import SettingsError
 from hatch_data.recipe import GroupSettings, PairSettings
 from hatch_data.sampling import (
+    AHEAD_M,
     APART_DEG,
     BASELINE_EDGES_M,
+    MEET_M,
     OVERLAP_EDGES,
     ROTATION_EDGES_DEG,
-    SIDES_M,
     SPOT_M,
     Pair,
+    axes_meet,
     grow_groups,
     rotation_between_deg,
     select_pairs,
@@ -180,29 +183,45 @@ def looking_around(stops: int, turns: int) -> tuple[Covisibility, np.ndarray]:
     ), poses
 
 
+def gap_of_axes(a: np.ndarray, b: np.ndarray) -> float:
+    """Least distance of two optical axes from `AHEAD_M` in front of the cameras on, looked for in steps."""
+    along = np.linspace(AHEAD_M, 10, 150)[:, None]
+    first, second = (pose[:3, 3] + along * pose[:3, 2] for pose in (a, b))
+    return float(np.linalg.norm(first[:, None] - second[None], axis=-1).min())
+
+
+def test_axes_meet_in_front_of_both_cameras():
+    _, poses = random_scene(np.random.default_rng(5), 25)
+    met = axes_meet(poses[:, None], poses[None])
+    assert np.array_equal(met, met.T)
+    assert 20 < met.sum() < met.size / 2
+    for a, b in zip(*np.nonzero(met), strict=True):
+        assert gap_of_axes(poses[a], poses[b]) <= MEET_M + 0.05
+    away = poses @ np.diag([-1.0, 1.0, -1.0, 1.0])
+    assert not (axes_meet(poses[:, None], poses[None]) & axes_meet(away[:, None], away[None])).any()
+
+
 @pytest.mark.parametrize("kind", ["turn", "orbit"])
 def test_views_turned_on_one_spot_and_views_of_one_place(kind):
-    covisible, poses = looking_around(6, 15)
-    part = np.repeat([0, 1], 45)
-    pairs, _ = select_pairs(covisible, poses, part, PairSettings(per_frame=2), rng())
+    covisible, poses = looking_around(8, 15)
+    part = np.repeat([0, 1], 60)
+    pairs, _ = select_pairs(covisible, poses, part, PairSettings(per_frame=1), rng())
     wanted = PairSettings(), GroupSettings(sizes={3: 1, 4: 1}, kinds={kind: 1})
     groups, short = grow_groups(pairs, covisible, poses, part, wanted, rng())
     assert len(groups) == len(pairs)
     assert (groups, short) == grow_groups(pairs, covisible, poses, part, wanted, rng())
     overlap, kept = mean_overlap(covisible), 0
     for group in groups:
-        both = [(a, b) for a in group for b in group if a != b]
+        both = list(combinations(group, 2))
         assert len(set(part[list(group)])) == 1
         turned = all(angle_deg(poses[a], poses[b]) >= APART_DEG - 1e-6 for a, b in both)
-        moved = [float(np.linalg.norm(poses[a, :3, 3] - poses[b, :3, 3])) for a, b in both]
-        shared = [overlap[a, b] for a, b in both]
         if kind == "turn":
-            kept += turned and max(moved) <= SPOT_M
+            kept += turned and all(np.linalg.norm(poses[a, :3, 3] - poses[b, :3, 3]) <= SPOT_M for a, b in both)
         else:
-            kept += turned and min(moved) >= SIDES_M and min(shared) >= PairSettings().least_overlap - 1e-6
+            shared = min(overlap[a, b] for a, b in both) >= PairSettings().least_overlap - 1e-6
+            kept += turned and shared and all(gap_of_axes(poses[a], poses[b]) <= MEET_M + 0.05 for a, b in both)
     # The others are walks, and counted.
-    assert kept > 0.7 * len(groups)
-    assert kept >= len(groups) - short[f"no_{kind}"]
+    assert kept >= len(groups) - short[f"no_{kind}"] > 20
     if kind == "turn":
         assert not short
 

@@ -17,11 +17,13 @@ from hatch_data.geometry import Array
 from hatch_data.group import ViewGroup
 from hatch_data.motion import wrap_degrees
 from hatch_data.questions import Question
-from hatch_data.questions._objects import LEAST_SHARE, Seen, apart, capital, clear, marks, named
+from hatch_data.questions._objects import Seen, apart, capital, clear, marks, named
 
 #: Colors of candidates; what they are compared with is red.
 REFERENCE = "red"
 CANDIDATES = ("blue", "green", "yellow")
+#: An object can be found again in a view that shows it in this share of its pixels.
+SHOWN_SHARE = 0.002
 #: A side is fair up to this angle from its middle, and from this distance in the plan on.
 SIDE_DEG, LEAST_DISTANCE_M = 30.0, 0.5
 SIDES = ("in front of", "to the left of", "behind", "to the right of")
@@ -52,8 +54,8 @@ def one_each(
 
 
 def shows(group: ViewGroup, k: int, index: int) -> bool:
-    """Whether view k shows an object, if perhaps little of it."""
-    return any(one.index == index and one.share >= LEAST_SHARE for one in group.sightings(k))
+    """Whether view k shows enough of an object to be found again."""
+    return any(one.index == index and one.share >= SHOWN_SHARE for one in group.sightings(k))
 
 
 def left_deg(offset: Array) -> float:
@@ -91,14 +93,9 @@ def which(
 
 
 def spread_deg(group: ViewGroup, point: Array) -> float:
-    """The least angle in degrees, in the plan, between the directions in which any two views lie from a point (3,)."""
-    angles = [
-        degrees(atan2(left, ahead)) for ahead, left, _ in (_from_point(group, k, point) for k in range(len(group)))
+    """The greatest angle in degrees, in the plan, between the directions in which two views lie from a point (3,)."""
+    ways = [
+        group.from_view(0, group.world_from_camera(k)[:3, 3] - point + group.world_from_camera(0)[:3, 3])
+        for k in range(len(group))
     ]
-    between = [abs(wrap_degrees(a - b)) for a, b in combinations(angles, 2)]
-    return min(between)
-
-
-def _from_point(group: ViewGroup, k: int, point: Array) -> Array:
-    """(3,) forward, left and up of view k from a point, in the heading frame of view 0."""
-    return group.from_view(0, group.world_from_camera(k)[:3, 3]) - group.from_view(0, point)
+    return max(abs(wrap_degrees(degrees(atan2(a[1], a[0]) - atan2(b[1], b[0])))) for a, b in combinations(ways, 2))

@@ -55,7 +55,7 @@ def ask(group: ViewGroup, rng: np.random.Generator) -> Question | Rejection:
 
 
 def first_views(group: ViewGroup) -> dict[int, int]:
-    """The first view that shows an object, where that is clear and not the first of all."""
+    """Object -> the first view that shows it, where it is well seen at once."""
     shares = np.zeros((len(group), len(group.instances)))
     for k in range(len(group)):
         for one in group.sightings(k):

@@ -7,13 +7,23 @@ import numpy as np
 
 from hatch_data.group import ViewGroup
 from hatch_data.questions import Question, Rejection, choose
-from hatch_data.questions._candidates import CANDIDATES, REFERENCE, boxed, clear_in, one_each, side, spread_deg, which
+from hatch_data.questions._candidates import (
+    CANDIDATES,
+    REFERENCE,
+    boxed,
+    clear_in,
+    one_each,
+    shows,
+    side,
+    spread_deg,
+    which,
+)
 from hatch_data.questions._directions import looks_steeply
 from hatch_data.questions._objects import clear, offset
 
 VIEWS = (2, 6)
-#: From the object, every two views lie in directions that differ by this.
-LEAST_SPREAD_DEG = 20.0
+#: From the object, some two of the views lie in directions that differ by this.
+LEAST_SPREAD_DEG = 30.0
 PHRASINGS = (
     "If you are standing at the viewpoint presented in image {k}, what is {side} you?",
     "From the viewpoint presented in image {k}, which of the other marked objects is {side} you?",
@@ -24,24 +34,25 @@ PHRASINGS = (
 def ask(group: ViewGroup, rng: np.random.Generator) -> Question | Rejection:
     """One of two or three objects marked in the other images, about an observer who looks at what all images show.
 
-    Rejected: `no_objects`, `looks_steeply`, `no_common_object` (none clear in the view asked about and another, seen
-    from sides at least 20 degrees apart), `too_few_sides` (of those clear in other images, no two objects lie clearly
-    on different sides).
+    Rejected: `no_objects`, `looks_steeply`, `no_common_object` (none that is clear in the view asked about and shown by
+    all, from sides at least 30 degrees apart), `too_few_sides` (of those clear in other images, no two objects lie
+    clearly on different sides).
     """
     if not group.instances:
         return Rejection("no_objects")
     if looks_steeply(group, *range(len(group))):
         return Rejection("looks_steeply")
-    common = set.intersection(*({one.index for one in clear(group, k)} for k in range(len(group))))
     k = int(rng.integers(len(group)))
-    middles = [one for one in clear(group, k) if one.index in common]
-    middles = [one for one in middles if spread_deg(group, one.center) >= LEAST_SPREAD_DEG]
+    elsewhere = [i for i in range(len(group)) if i != k]
+    middles = [
+        one
+        for one in clear(group, k)
+        if all(shows(group, i, one.index) for i in elsewhere) and spread_deg(group, one.center) >= LEAST_SPREAD_DEG
+    ]
     if not middles:
         return Rejection("no_common_object")
     middle = middles[int(rng.integers(len(middles)))]
-    others = [
-        one for one in clear_in(group, (i for i in range(len(group)) if i != k), rng) if one.index != middle.index
-    ]
+    others = [one for one in clear_in(group, elsewhere, rng) if one.index != middle.index]
     found = list(one_each(others, lambda one: side(offset(group, k, one.center)), [middle]).items())[: len(CANDIDATES)]
     if len(found) < 2:
         return Rejection("too_few_sides")

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 
 import numpy as np
 
 from hatch_data.group import ViewGroup
 from hatch_data.questions import Question, Rejection, choose
-from hatch_data.questions._objects import LEAST_SHARE, is_object
+from hatch_data.questions._objects import LEAST_SHARE, clear, is_object
 
 VIEWS = (2, 8)
-#: An object counts that some view shows in this share of its pixels; one that is seen less must be next to unseen.
-COUNTED_SHARE = 0.003
+#: An object counts that is clear in a view, or fills this share of it; one that does not is next to unseen in all.
+EVIDENT_SHARE = 0.02
 PHRASINGS = (
     "How many different objects of the kind '{label}' do the images show, all together?",
     "Count the objects of the kind '{label}' over all images. One that several images show counts once.",
@@ -22,33 +22,49 @@ INSTRUCTION = "Answer with a number."
 
 
 def ask(group: ViewGroup, rng: np.random.Generator) -> Question | Rejection:
-    """The number of objects with a label, of which more than one view shows some.
+    """The number of objects with a label, of which more than one view shows some; rather of a label with two or more.
 
     Rejected: `no_objects`, `seen_once` (no label is seen in two views), `half_seen` (an object of the kind is neither
-    clear in a view nor next to unseen in all), `like_another_label` ("chair" beside "office chair").
+    evident in a view nor next to unseen in all), `like_another_label` ("chair" beside "office chair").
     """
     if not group.instances:
         return Rejection("no_objects")
-    most: dict[int, float] = defaultdict(float)
-    views: dict[str, set[int]] = defaultdict(set)
-    for k in range(len(group)):
-        for one in group.sightings(k):
-            label = group.instances[one.index].label.strip()
-            if is_object(label):
-                most[one.index] = max(most[one.index], one.share)
-                if one.share >= COUNTED_SHARE:
-                    views[label].add(k)
-    labels = sorted(label for label, where in views.items() if len(where) > 1)
+    seen, evident, views = _seen(group)
+    count = Counter(group.instances[index].label.strip() for index in evident)
+    labels = sorted(label for label in count if len(views[label]) > 1 and not _is_plural(label))
+    labels = [label for label in labels if count[label] > 1] or labels
     if not labels:
         return Rejection("seen_once")
     label = labels[int(rng.integers(len(labels)))]
-    seen = {index: group.instances[index].label.strip() for index, share in most.items() if share >= LEAST_SHARE}
-    if any(LEAST_SHARE <= share < COUNTED_SHARE and seen[i] == label for i, share in most.items()):
+    if any(group.instances[index].label.strip() == label for index in seen - evident):
         return Rejection("half_seen")
-    if any(other != label and other.split()[-1].lower() == label.split()[-1].lower() for other in seen.values()):
+    if any(other != label and _noun(other) == _noun(label) for other in views):
         return Rejection("like_another_label")
-    count = sum(other == label for other in seen.values())
     text = choose(PHRASINGS, rng).format(label=label)
-    noun = "object" if count == 1 else "objects"
-    sentence = f"The images show {count} different {noun} of the kind '{label}'."
-    return Question(text, str(count), sentence, INSTRUCTION, key=label)
+    noun = "object" if count[label] == 1 else "objects"
+    sentence = f"The images show {count[label]} different {noun} of the kind '{label}'."
+    return Question(text, str(count[label]), sentence, INSTRUCTION, key=label)
+
+
+def _seen(group: ViewGroup) -> tuple[set[int], set[int], dict[str, set[int]]]:
+    """Objects that are not next to unseen; those that are evident; for each label the views that show some of it."""
+    seen, evident, views = set(), set(), defaultdict(set)
+    for k in range(len(group)):
+        evident |= {one.index for one in clear(group, k)}
+        for one in group.sightings(k):
+            label = group.instances[one.index].label.strip()
+            if one.share >= LEAST_SHARE and is_object(label):
+                seen.add(one.index)
+                views[label].add(k)
+                if one.share >= EVIDENT_SHARE:
+                    evident.add(one.index)
+    return seen, evident, views
+
+
+def _noun(label: str) -> str:
+    return label.lower().split()[-1]
+
+
+def _is_plural(label: str) -> bool:
+    """Such as "books": what is one of them is not clear."""
+    return _noun(label).endswith("s") and not _noun(label).endswith("ss")

@@ -27,7 +27,7 @@ INSTRUCTION = f"Answer with one of: {', '.join(TURNS)}."
 def ask(group: ViewGroup, rng: np.random.Generator) -> Question | Rejection:
     """One of four turns, by the plan of three centres; what stands in the way is left aside.
 
-    Rejected: `no_objects`, `too_few_clear_objects`, `too_near` (a leg is shorter than 0.7 m), `on_a_border` (the turn is
+    Rejected: `no_objects`, `too_few_clear_objects`, `too_near` (a leg under 0.7 m), `on_a_border` (the turn is
     more than 30 degrees off straight on, left, right or back).
     """
     if not group.instances:

@@ -111,7 +111,7 @@ class ActionThenAnswer(Supervised):
         settings = self.settings
         if settings.kl and self._reference is None:
             folder = Path(self.recipe.output) / "references" / self.name
-            self._reference = Reference(model, folder, fresh=step == 0)
+            self._reference = Reference(model, self.trains, folder, fresh=step == 0)
         model.model.eval()
         replies = self.draw(model, batch, seed_of(self.recipe.seed, self.name, step, batch.ids))
         texts = [self.processor.tokenizer.batch_decode(own, skip_special_tokens=True) for own in replies]

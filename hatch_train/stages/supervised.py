@@ -214,13 +214,13 @@ class Supervised(Stage[SupervisedSettings, Chats]):
         with watched(model.model.model.visual) as seen:
             sums = {"text": token_losses(model, batch.pack).sum()}
         # Taken on its way into the language model, so that the tower runs once.
-        return sums if term is None else sums | self._alignment(term, model, batch, seen[0].pooler_output.float())
+        return sums if term is None else sums | self._alignment(term, model, batch, seen[0].pooler_output)
 
     def _alignment(
-        self, term: AlignmentTerm, model: VisionLanguageModel, batch: Chats, features: Tensor
+        self, term: AlignmentTerm, model: VisionLanguageModel, batch: Chats, features: Sequence[Tensor]
     ) -> dict[str, Tensor]:
         merge, heads = self.processor.merge, self.heads_of(model)
-        tokens: Sequence[Tensor] = features.split((batch.pack.grids.prod(dim=1) // merge**2).tolist())
+        tokens = [feature.float() for feature in features]
         projected = heads.project(tokens) if heads is not None else tokens
         images = levels(projected, (batch.pack.grids[:, 1:] // merge).tolist(), term.regions, unit)
         pairs = [(images[i], images[j]) for i, j in batch.views]

@@ -8,22 +8,22 @@ from functools import cache
 import numpy as np
 
 from hatch_data.questions._objects import COLORS
-from tests.questions.asked import Asked, scenes
+from hatch_data.scans.synthetic import SyntheticScene
+from tests.questions.asked import Asked
 
 NAMES = {code: name for name, code in COLORS.items()}
 
 
 @cache
-def owners(scene: int, frame: int) -> np.ndarray:
+def owners(exact: SyntheticScene, frame: int) -> np.ndarray:
     """(height, width): the object that the ray through each pixel of a frame meets, -1 for the building."""
-    exact = scenes()[scene][0]
     box = exact.ids(frame)
     return np.where(box < 0, -1, exact.furnished.instance[box])
 
 
 def shown(one: Asked, k: int) -> np.ndarray:
     """`owners` of view k."""
-    return owners([exact for exact, _ in scenes()].index(one.scene), one.indices[k])
+    return owners(one.scene, one.indices[k])
 
 
 def extent(mask: np.ndarray) -> np.ndarray:
@@ -65,9 +65,9 @@ def objects(one: Asked) -> dict[str, tuple[int, int]]:
 
 
 @cache
-def center(scene: int, index: int) -> np.ndarray:
+def center(exact: SyntheticScene, index: int) -> np.ndarray:
     """(3,) middle of an object's parts, in the directions in which it stands."""
-    furnished = scenes()[scene][0].furnished
+    furnished = exact.furnished
     parts = np.flatnonzero(furnished.instance == index)
     axes = furnished.instances[index].world_from_box[:3, :3]
     signs = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)])
@@ -83,8 +83,7 @@ def center(scene: int, index: int) -> np.ndarray:
 
 def centers(one: Asked) -> dict[str, tuple[int, np.ndarray]]:
     """Colour of a box -> (view, centre (3,) of the object)."""
-    number = [exact for exact, _ in scenes()].index(one.scene)
-    return {color: (k, center(number, i)) for color, (k, i) in objects(one).items()}
+    return {color: (k, center(one.scene, i)) for color, (k, i) in objects(one).items()}
 
 
 def speaks_of_no_names(one: Asked) -> bool:

@@ -144,7 +144,7 @@ def test_a_better_reply_becomes_likelier(
     make_recipe: MakeRecipe, tiny: VisionLanguageModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The reward is the share of small letters in what is drawn; after a few updates the model says more of them."""
-    stage = stage_of(make_recipe, tiny, group=8, kl=0.01, max_new_tokens=8, temperature=1.0)
+    stage = stage_of(make_recipe, tiny, group=6, kl=0.01, max_new_tokens=8, temperature=1.0)
     model, batch = fresh(stage), batch_of(stage)
     module = "hatch_train.stages.action_then_answer.judge"
     monkeypatch.setattr(
@@ -152,7 +152,7 @@ def test_a_better_reply_becomes_likelier(
     )
     optimiser = torch.optim.Adam([p for p in model.model.parameters() if p.requires_grad], 1e-2)
     earned = []
-    for step in range(14):
+    for step in range(9):
         parts = stage.prepare(model, batch, step)
         totals = loop.counts_of(parts)
         earned.append(sum(part.rewards["answer"] for part in parts) / totals["answer"])
@@ -160,26 +160,26 @@ def test_a_better_reply_becomes_likelier(
             optimiser.zero_grad()
             loop.backward(stage, model, parts, totals)
             optimiser.step()
-    assert np.mean(earned[-2:]) > np.mean(earned[:2]) + 0.2
+    assert np.mean(earned[-2:]) > np.mean(earned[:2]) + 0.15
 
 
 def test_the_reference_changes_places_and_survives(make_recipe: MakeRecipe, tiny: VisionLanguageModel) -> None:
     stage = stage_of(make_recipe, tiny)
     model, folder = fresh(stage), Path(stage.recipe.output) / "references" / "x"
     began = {name: p.detach().clone() for name, p in model.model.named_parameters()}
-    Reference(model, folder, fresh=True)
+    Reference(model, stage.trains, folder, fresh=True)
     with torch.no_grad():
         for parameter in model.model.parameters():
             if parameter.requires_grad:
                 parameter.add_(1.0)
     moved = {name: p.detach().clone() for name, p in model.model.named_parameters()}
-    reference = Reference(model, folder, fresh=False)
+    reference = Reference(model, stage.trains, folder, fresh=False)
     with reference.in_place():
         assert all(torch.equal(p, began[name]) for name, p in model.model.named_parameters())
     assert all(torch.equal(p, moved[name]) for name, p in model.model.named_parameters())
     shutil.rmtree(folder)
     with pytest.raises(TrainingError, match="references/x: the weights with which the stage began are missing"):
-        Reference(model, folder, fresh=False)
+        Reference(model, stage.trains, folder, fresh=False)
 
 
 def weights(recipe: Recipe) -> dict[str, torch.Tensor]:
@@ -209,7 +209,7 @@ def test_kill_9_and_go_on_bit_for_bit(
     report = loop.run(whole)
     stage = report["stages"]["action_then_answer"]
     assert stage["after"]["rows"]["id"] == stage["before"]["rows"]["id"] and len(stage["after"]["rows"]["id"]) == 3
-    assert "action agreement changed by" in report_text(report)
+    assert "rows, paired" in report_text(report)
     recipe = make_recipe(STAGES, model=model, checkpoint={"every": 2})
     for steps, newest in ((1, "00-00000002"), (3, "01-00000002")):
         process = multiprocessing.get_context("fork").Process(target=die_after, args=(recipe, steps))
