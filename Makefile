@@ -12,7 +12,7 @@ OUT := out/demo
 
 demo: .venv/installed
 	@mkdir -p out && rm -rf $(OUT) && mkdir $(OUT) && date +%s > $(OUT)/began
-	$(BIN)/hatch-data build --scenes synthetic:4 --out $(OUT)/shards
+	$(BIN)/hatch-data build --scenes synthetic:10 --recipe demo --limit 960 --out $(OUT)/shards
 	$(BIN)/hatch-data inspect $(OUT)/shards --out $(OUT)/previews
 	$(BIN)/hatch-train run recipes/tiny.yaml --set data.shards=[$(OUT)/shards] --set output=$(OUT)/run
 	@$(BIN)/python -m hatch_train.demo $(OUT) --since $$(cat $(OUT)/began)

@@ -45,6 +45,11 @@ def built_again(before: dict[str, tuple[int, int]], after: dict[str, tuple[int, 
     return [scene for scene, stat in before.items() if after and after.get(scene) != stat]
 
 
+def under_way(out: Path) -> set[Path]:
+    """The scans that are being built, or were when the build was killed."""
+    return set(out.glob(".build/.running/*"))
+
+
 def committing(out: Path) -> bool:
     """Whether the build came as far as moving its shards into place."""
     return (out / "build.json").exists() or (out / ".build" / "committing").exists()
@@ -77,16 +82,16 @@ def main(scenes: tuple[str, ...], kills: int, workers: int, engine: str, setting
         moment = whole / max(len(expected), 1)
         print(f"undisturbed: {len(expected)} files in {whole:.0f} s", flush=True)
         number = count = again = wrong = 0
-        killed_in: dict[str, int] = {"at the start": 0, "within scans": 0, "while committing": 0}
+        killed_in: dict[str, int] = {"before a scan was begun": 0, "within scans": 0, "while committing": 0}
         while count < kills:
             out = folder / f"killed-{number}"
             number += 1
             finished = False
             while not finished and count < kills:
-                before = done(out)
+                before, begun = done(out), under_way(out)
                 process = subprocess.Popen(command(out, workers, engine), start_new_session=True, **quiet)
                 late = committing(out)
-                wanted = len(before) + moments.choice((0, 1, 1, 2, 3))
+                wanted = len(before) + moments.choice((0, 0, 1, 2, 3))
                 while process.poll() is None and not committing(out) and len(done(out)) < wanted:
                     time.sleep(0.005)
                 try:
@@ -95,8 +100,8 @@ def main(scenes: tuple[str, ...], kills: int, workers: int, engine: str, setting
                     os.killpg(process.pid, signal.SIGKILL)
                     process.wait()
                     count += 1
-                    where = "while committing" if committing(out) else "within scans" if done(out) else "at the start"
-                    killed_in[where] += 1
+                    phases = (committing(out), "while committing"), (under_way(out) - begun, "within scans")
+                    killed_in[next((name for now, name in phases if now), "before a scan was begun")] += 1
                 if not committing(out):
                     again += len(built_again(before, done(out)))
             if not finished:

@@ -25,7 +25,7 @@ from hatch_train import adapters, flops, parallel
 from hatch_train.model import VisionLanguageModel, checkpoint_activations, load_processor, part_of
 from hatch_train.optimisation import optimiser
 from hatch_train.packing import Pack, Sample, pack, token_losses
-from hatch_train.recipe import LoraSettings, ModelSettings, StageSettings, TinySettings
+from hatch_train.settings import LoraSettings, ModelSettings, StageSettings, TinySettings
 from hatch_train.shapes import FAMILIES, known_config, known_family, tiny_config
 
 

@@ -30,6 +30,14 @@ class Camera:
         """(3, 3) intrinsic matrix K."""
         return np.array([[self.fx, 0.0, self.cx], [0.0, self.fy, self.cy], [0.0, 0.0, 1.0]])
 
+    @property
+    def sound(self) -> bool:
+        """Whether a lens can be like this: numbers that are finite, a field of view of 0.6 to 178 degrees, and an axis
+        no further than ten images from its own."""
+        side = max(self.width, self.height)
+        focal = all(0.01 * side <= f <= 100 * side for f in (self.fx, self.fy))
+        return min(self.width, self.height) > 0 and focal and max(abs(self.cx), abs(self.cy)) <= 10 * side
+
     def resized(self, width: int, height: int) -> Camera:
         """The same camera behind an image resampled to `width` x `height`, edges of the image held in place."""
         sx, sy = width / self.width, height / self.height

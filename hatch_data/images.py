@@ -5,12 +5,13 @@ from __future__ import annotations
 import io
 from dataclasses import dataclass
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from hatch_data.errors import FrameError
 from hatch_data.geometry import Camera
 from hatch_data.markers import Marker, draw
 from hatch_data.recipe import ImageSettings
+from hatch_data.scans.files import UNDECODABLE
 from hatch_data.scene import Frame
 
 
@@ -45,7 +46,7 @@ def decode(data: bytes, frame_id: str) -> Image.Image:
     """Encoded bytes as RGB. Raises `FrameError` where they are no image."""
     try:
         return Image.open(io.BytesIO(data)).convert("RGB")
-    except (OSError, UnidentifiedImageError, SyntaxError) as error:
+    except UNDECODABLE as error:
         raise FrameError("unreadable_color", f"frame {frame_id}: the image does not decode ({error})") from None
 
 

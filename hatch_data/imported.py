@@ -18,7 +18,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import IO, Any
 
 from tqdm import tqdm
 
@@ -27,6 +27,7 @@ from hatch_data.errors import ScanError
 from hatch_data.markers import Marker
 from hatch_data.questions import LETTERS, Form
 from hatch_data.scans import ScanRef, spar
+from hatch_data.scans.files import MALFORMED
 
 MOST_IMAGES = 8
 FORMS: dict[str, Form] = {"fill": "fill", "select": "choice", "sentence": "sentence"}
@@ -89,7 +90,7 @@ def _multi_image(roots: list[str]) -> Iterator[tuple[Path, int, str, str]]:
         for file in sorted(root.rglob("*.jsonl")):
             if file.parent.name not in FORMS:
                 continue
-            with file.open("rb") as lines:
+            with _opened(file) as lines:
                 offset = 0
                 for line in lines:
                     entry = _parsed(line, file, offset)
@@ -101,13 +102,20 @@ def _multi_image(roots: list[str]) -> Iterator[tuple[Path, int, str, str]]:
                     offset += len(line)
 
 
+def _opened(file: Path) -> IO[bytes]:
+    try:
+        return file.open("rb")
+    except OSError as error:
+        raise ScanError(f"{file}: cannot be read ({error.strerror}); restore the file") from None
+
+
 def read(places: tuple[tuple[str, int], ...]) -> list[Imported]:
     """The questions at (file, offset). Raises `ScanError` for a line that is none."""
     return [_read(Path(file), offset) for file, offset in places]
 
 
 def _read(file: Path, offset: int) -> Imported:
-    with file.open("rb") as lines:
+    with _opened(file) as lines:
         lines.seek(offset)
         entry = _parsed(lines.readline(), file, offset)
     try:
@@ -116,7 +124,7 @@ def _read(file: Path, offset: int) -> Imported:
         frames = tuple(PurePosixPath(name).stem for name in entry["image"])
         task, form = str(entry["type"]), FORMS[file.parent.name]
         markers = _markers(entry, task, len(frames))
-    except (KeyError, TypeError, ValueError, IndexError) as error:
+    except MALFORMED as error:
         raise ScanError(f"{file}: the question at byte {offset} lacks or garbles {error}; restore the file") from None
     options = _options(text, answer) if form == "choice" else []
     return Imported(frames, Posed(task, form, text, answer, options, markers))
@@ -125,7 +133,7 @@ def _read(file: Path, offset: int) -> Imported:
 def _parsed(line: bytes, file: Path, offset: int) -> dict[str, Any]:
     try:
         entry = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ScanError(f"{file}: the line at byte {offset} is not JSON ({error}); restore the file") from None
     if not isinstance(entry, dict):
         raise ScanError(f"{file}: the line at byte {offset} is no question; restore the file")

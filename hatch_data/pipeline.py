@@ -38,7 +38,7 @@ from hatch_data.scans import ScanRef
 from hatch_data.scene import Frame, Scene
 from hatch_data.shards import SPLITS, ActionLabel, Match, PlacedMarker, Row, ShardWriter, row_id, write_text
 from hatch_data.splits import splits_by_time
-from hatch_data.spread import spread_of
+from hatch_data.spread import Spread, of_table, total
 from hatch_data.views import ViewStore, prepare
 
 
@@ -309,12 +309,14 @@ class ShardSeries:
         self._folder, self._split = folder, split
         self._done: list[dict[str, Any]] = []
         self._writer: ShardWriter | None = None
+        self._spreads: list[Spread] = []
         self._bytes = 0
 
     def write(self, row: Row) -> None:
         """Add a row."""
         if self._writer is None:
-            self._writer = ShardWriter(self._folder / f"{self._split}-{len(self._done):05d}.parquet")
+            path = self._folder / f"{self._split}-{len(self._done):05d}.parquet"
+            self._writer = ShardWriter(path, lambda table: self._spreads.append(of_table(table)))
         self._writer.write(row)
         self._bytes += sum(map(len, row.images))
         if self._bytes >= self.SHARD_BYTES:
@@ -339,10 +341,10 @@ class ShardSeries:
                 "rows": self._writer.rows,
                 "bytes": path.stat().st_size,
                 "sha256": digest,
-                "spread": spread_of(path),
+                "spread": total(self._spreads),
             }
         )
-        self._writer, self._bytes = None, 0
+        self._writer, self._spreads, self._bytes = None, [], 0
 
 
 def _stable_number(text: str) -> int:

@@ -11,6 +11,7 @@ from PIL import Image
 from scipy import ndimage
 
 from hatch_data.errors import FrameError
+from hatch_data.scans.files import UNDECODABLE
 
 #: Width at which sharpness is measured, pixels: the same blur reads the same from a phone and a depth camera.
 _WIDTH_PX = 320
@@ -32,7 +33,7 @@ def color_quality(encoded: bytes, frame_id: str) -> ColorQuality:
         with Image.open(io.BytesIO(encoded)) as image:
             image.draft("L", (_WIDTH_PX, _WIDTH_PX * image.height // image.width))
             grey = image.convert("L").resize((_WIDTH_PX, max(1, round(_WIDTH_PX * image.height / image.width))))
-    except (OSError, SyntaxError) as error:
+    except UNDECODABLE as error:
         raise FrameError("unreadable_color", f"frame {frame_id}: the image does not decode ({error})") from None
     levels = np.asarray(grey, np.float32)
     return ColorQuality(

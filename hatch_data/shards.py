@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 
 from hatch_data.errors import ShardError
 from hatch_data.patches import FlowField, Grid, PatchMap
+from hatch_data.soundness import fault, manifest_fault
 
 SPLITS = ("train", "validation", "test")
 #: Bytes of encoded rows after which a row group is closed: several copies of a group are in memory as it is written.
@@ -163,10 +164,12 @@ def row_id(scene: str, frames: list[str], task: str, form: str, question: str, r
 
 
 class ShardWriter:
-    """Writes rows of one shard under a temporary name; `close` fsyncs and renames it to `path`."""
+    """Writes rows of one shard under a temporary name; `close` fsyncs and renames it to `path`. `watch` sees each row
+    group before it is written."""
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, watch: Callable[[pa.Table], object] | None = None):
         self.path = path
+        self._watch = watch
         self.rows = 0
         self._partial = path.with_name(f".{path.name}.partial")
         self._waiting: list[Row] = []
@@ -182,7 +185,10 @@ class ShardWriter:
 
     def _flush(self) -> None:
         if self._waiting:
-            self._parquet.write_table(to_table(self._waiting))
+            table = to_table(self._waiting)
+            if self._watch is not None:
+                self._watch(table)
+            self._parquet.write_table(table)
             self.rows += len(self._waiting)
             self._waiting, self._waiting_bytes = [], 0
 
@@ -292,7 +298,17 @@ def _binary_array(parts: list[np.ndarray]) -> pa.Array:
 
 
 def from_record(record: dict[str, Any]) -> Row:
-    """A `Row` from one record of a shard as pyarrow gives it (`table.to_pylist()`)."""
+    """A `Row` from one record of a shard as pyarrow gives it (`table.to_pylist()`). Raises `ShardError`."""
+    try:
+        return _from_record(record)
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        told = _one_line(error) or type(error).__name__
+        raise ShardError(
+            f"row {record.get('id')}: its columns do not go together ({told}); rebuild its shard"
+        ) from None
+
+
+def _from_record(record: dict[str, Any]) -> Row:
     kinds = ("id", "scene", "layout", "frames", "task", "form", "question", "answer", "options", "messages")
     return Row(
         **{name: record[name] for name in kinds},
@@ -350,37 +366,65 @@ def open_shard(path: Path) -> pq.ParquetFile:
     missing = [name for name in SCHEMA.names if name not in file.schema_arrow.names]
     if missing:
         raise ShardError(f"{path}: not a shard of this tool: column '{missing[0]}' is missing")
+    other = [f.name for f in SCHEMA if _plain(file.schema_arrow.field(f.name).type) != _plain(f.type)]
+    if other:
+        raise ShardError(f"{path}: not a shard of this tool: column '{other[0]}' is of another type")
     return file
 
 
-def read_rows(folder: Path, split: str | None = None, columns: list[str] | None = None) -> Iterator[dict[str, Any]]:
+def _plain(kind: pa.DataType) -> str:
+    """A type without the names that writers give the elements of lists, and without what must not be null."""
+    return str(kind).replace("<element: ", "<item: ").replace(" not null", "").replace("large_", "")
+
+
+def read_rows(
+    folder: Path, split: str | None = None, columns: list[str] | None = None, *, sound: bool = True
+) -> Iterator[dict[str, Any]]:
     """Records of all shards in order, row group by row group; `columns` limits what is read.
 
-    `from_record` makes a `Row` of a whole record. Raises `ShardError` for damaged files.
+    `from_record` makes a `Row` of a whole record. Raises `ShardError` for damaged files and, unless `sound` is false,
+    for rows that cannot be used (`soundness.fault`).
     """
     for path in shard_files(folder, split):
-        file = open_shard(path)
-        for group in range(file.num_row_groups):
-            try:
-                table = file.read_row_group(group, columns=columns)
-            except (pa.ArrowException, OSError) as error:
-                raise ShardError(
-                    f"{path}: row group {group} is damaged ({_one_line(error)}); rebuild this folder"
-                ) from None
-            yield from table.to_pylist()
+        for group in range(open_shard(path).num_row_groups):
+            yield from _records(read_group(path, group, columns, sound=sound), path, group)
+
+
+def _records(table: pa.Table, path: Path, group: int) -> list[dict[str, Any]]:
+    try:
+        return table.to_pylist()
+    except (pa.ArrowException, ValueError) as error:
+        raise ShardError(f"{path}: row group {group} is damaged ({_one_line(error)}); rebuild this folder") from None
+
+
+def read_group(
+    path: Path, group: int, columns: list[str] | None = None, *, use_threads: bool = True, sound: bool = True
+) -> pa.Table:
+    """A row group of a shard. Raises `ShardError` where it is damaged or, if it must be sound, cannot be used."""
+    try:
+        table = open_shard(path).read_row_group(group, columns=columns, use_threads=use_threads)
+        why = fault(table) if sound else None
+    except (pa.ArrowException, OSError) as error:
+        why = _one_line(error)
+    if why:
+        raise ShardError(f"{path}: row group {group} is damaged ({why}); rebuild this folder")
+    return table
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
     """`build.json` of a finished build. Raises `ShardError` where there is none or it is damaged."""
     file = folder / MANIFEST
     try:
-        return json.loads(file.read_text(encoding="utf-8"))
+        told = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ShardError(
             f"{folder}: no {MANIFEST}, so no finished build; run hatch-data build again to finish it"
         ) from None
-    except (OSError, ValueError) as error:
-        raise ShardError(f"{file}: damaged ({error}); build again into another folder") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise ShardError(f"{file}: damaged ({_one_line(error)}); build again into another folder") from None
+    if why := manifest_fault(told):
+        raise ShardError(f"{file}: not the manifest of a build ({why}); build again into another folder")
+    return told
 
 
 def _one_line(error: Exception) -> str:

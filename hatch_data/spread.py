@@ -31,7 +31,7 @@ Spread = dict[str, dict[str, Any]]
 def spread_of(shard: Path) -> Spread:
     """What the small columns of a shard say, row group by row group."""
     file = open_shard(shard)
-    return total(_of_table(file.read_row_group(group, columns=_COLUMNS)) for group in range(file.num_row_groups))
+    return total(of_table(file.read_row_group(group, columns=_COLUMNS)) for group in range(file.num_row_groups))
 
 
 def total(spreads: Iterable[Spread]) -> Spread:
@@ -52,7 +52,8 @@ def _in_order(counts: Counter[str]) -> dict[str, int]:
     return {key: counts[key] for key in sorted(counts, key=lambda key: (len(key), key) if key.isdigit() else (0, key))}
 
 
-def _of_table(table: pa.Table) -> Spread:
+def of_table(table: pa.Table) -> Spread:
+    """What the rows of one table of `shards.SCHEMA` say."""
     tasks, forms, answers = (table[name].to_pylist() for name in ("task", "form", "answer"))
     letters: dict[str, Counter[str]] = {}
     for task, form, answer in zip(tasks, forms, answers, strict=True):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from hatch_train.recipe import LoraSettings
+from hatch_train.settings import LoraSettings
 
 #: Every linear layer of the language model's blocks; the vision tower has layers of the same names.
 _LAYERS = r".*\blanguage_model\.layers\.\d+\.(self_attn|mlp)\.[a-z]+_proj"

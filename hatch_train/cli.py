@@ -48,21 +48,25 @@ _as_json = click.option("--json", "as_json", is_flag=True, help="Print the resul
 @_as_json
 def run(recipe: str, overrides: tuple[str, ...], dry_run: bool, as_json: bool) -> None:
     """Train RECIPE, a file or the name of a shipped one. Run again to continue after a stop."""
-    from hatch_train import inspection, loop, parallel
+    from hatch_train import parallel
     from hatch_train.recipe import read
 
     settings = read(recipe, overrides)
-    if not dry_run and (processes := parallel.to_start(settings)) > 1:
-        again = [recipe, *(part for override in overrides for part in ("--set", override)), *["--json"] * as_json]
-        click.get_current_context().exit(parallel.launch(processes, ["run", *again]))
     if dry_run:
+        from hatch_train import inspection
+
         outlook = inspection.outlook(settings)
         click.echo(json.dumps(outlook, indent=2) if as_json else inspection.outlook_text(settings, outlook))
         return
+    if (processes := parallel.to_start(settings)) > 1:
+        again = [recipe, *(part for override in overrides for part in ("--set", override)), *["--json"] * as_json]
+        click.get_current_context().exit(parallel.launch(processes, ["run", *again]))
+    from hatch_train import loop
+    from hatch_train.folder import report_text
+
     report = loop.run(settings)
-    if parallel.rank() > 0:
-        return
-    click.echo(json.dumps(report, indent=2) if as_json else inspection.report_text(report))
+    if parallel.rank() == 0:
+        click.echo(json.dumps(report, indent=2) if as_json else report_text(report))
 
 
 @main.command()
@@ -70,7 +74,10 @@ def run(recipe: str, overrides: tuple[str, ...], dry_run: bool, as_json: bool) -
 @_overrides
 @_as_json
 def check(recipe: str, overrides: tuple[str, ...], as_json: bool) -> None:
-    """Show what RECIPE would train on: counts, sizes, one sample with its label mask, memory."""
+    """Show what RECIPE would train on: counts, sizes, memory, one sample with its label mask.
+
+    OUTPUT-check.png, beside the output folder, shows what matches in its images.
+    """
     from hatch_train import inspection
     from hatch_train.recipe import read
 
@@ -124,6 +131,25 @@ def compare(first: Path, second: Path, as_json: bool) -> None:
 
     found = comparison.compare(comparison.read_report(first), comparison.read_report(second))
     click.echo(json.dumps(found, indent=2) if as_json else comparison.text(found))
+
+
+@main.command()
+@click.argument("recipe")
+@_overrides
+@click.option("--seeds", type=click.IntRange(1), metavar="N", help="How many seeds.  [default: from the recipe]")
+@click.option("--out", "-o", metavar="DIR", help="Folder of the runs and the report.  [default: from the recipe]")
+@_as_json
+def ablate(recipe: str, overrides: tuple[str, ...], seeds: int | None, out: str | None, as_json: bool) -> None:
+    """Train the arms of RECIPE with several seeds, judge them on held-out scenes and test the differences.
+
+    RECIPE is a file, or one of readout, cpu, gpu. Run again to continue after a stop; what is finished is kept.
+    """
+    from hatch_train import ablation, ablation_report
+
+    given = {"seeds": seeds, "output": out}
+    overrides = (*overrides, *(f"{key}={value}" for key, value in given.items() if value is not None))
+    report = ablation.run(ablation.read(recipe, overrides))
+    click.echo(json.dumps(report, indent=2) if as_json else ablation_report.text(report))
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
 from hatch_data.errors import HatchError, ShardError
-from hatch_data.shards import MANIFEST, open_shard, shard_files
+from hatch_data.shards import MANIFEST, open_shard, read_group, shard_files
 from hatch_train.packing import Caps, first_fit
 
 #: A row group larger than this would not fit beside others in a worker's memory.
@@ -74,11 +74,8 @@ def _files(folder: Path, split: str) -> list[Path]:
 
 
 def _read_group(path: Path, group: int, columns: tuple[str, ...]) -> pa.Table:
-    try:
-        # Without pyarrow's own threads: workers are forked, and there are as many of them as cores.
-        return open_shard(path).read_row_group(group, columns=list(columns), use_threads=False)
-    except (pa.ArrowException, OSError) as error:
-        raise ShardError(f"{path}: row group {group} is damaged ({error}); rebuild this folder") from None
+    # Without pyarrow's own threads: workers are forked, and there are as many of them as cores.
+    return read_group(path, group, list(columns), use_threads=False)
 
 
 _kept_group = lru_cache(maxsize=WINDOW_GROUPS + 1)(_read_group)
@@ -91,7 +88,7 @@ def manifests(folders: Iterable[str]) -> list[dict[str, Any]]:
         path = Path(folder) / MANIFEST
         try:
             found.append(json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {})
-        except ValueError as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise ShardError(f"{path}: not valid JSON ({error}); rebuild this folder") from None
     return found
 

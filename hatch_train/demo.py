@@ -11,21 +11,29 @@ from pathlib import Path
 
 import click
 
-#: Name in the table, stage, key of the report.
-MEASURES = (
-    ("patch-match recall@1, 4 x 4 regions", "alignment", "recall@1 region"),
-    ("patch-match recall@1, tokens, to within one", "alignment", "recall@1 token"),
-    ("reply in the right format", "supervised", "format right"),
-    ("actions, exact match", "supervised", "action exact match"),
-    ("answers right", "supervised", "answer right"),
+from hatch_train.metrics import paired
+
+_REPLIES = (("reply in the right format", "format right"), ("action reward", "action agreement"))
+#: Title and name of each stage; its measures in the table and in the report.
+STAGES = (
+    (
+        "1 patch alignment: matching between views",
+        "alignment",
+        (
+            ("recall@1, 4 x 4 regions", "recall@1 region"),
+            ("recall@1, tokens, to within one", "recall@1 token"),
+        ),
+    ),
+    ("2 supervised: actions, then the answer", "supervised", (*_REPLIES, ("answer reward", "answer reward"))),
+    ("3 action then answer: rewards", "action_then_answer", (*_REPLIES, ("answer reward", "answer reward"))),
 )
 
 
 def table(folder: Path, seconds: float) -> str:
     """The table for a folder with `shards/build.json`, `previews/index.html` and `run/report.json`, 80 columns wide.
 
-    Held-out numbers, before and after training, beside the best that needs no model: the same position in the other
-    image for matching, the most frequent reply for actions and answers.
+    Held-out numbers, before and after each stage, beside the best that needs no model: the same position or colour in
+    the other image for matching, the constant reply that earns most for the others.
     """
     build = json.loads((folder / "shards" / "build.json").read_text(encoding="utf-8"))
     report = json.loads((folder / "run" / "report.json").read_text(encoding="utf-8"))
@@ -39,15 +47,21 @@ def table(folder: Path, seconds: float) -> str:
         "",
         f"{'on held-out rows':46s}{'before':>10s}{'after':>10s}{'no model':>12s}",
     ]
-    for name, stage, key in MEASURES:
-        before, after = report["stages"][stage]["before"], report["stages"][stage]["after"]
-        plain = max(baseline[key] for baseline in after["baselines"].values())
-        lines.append(f"{name:46s}{before[key]:10.1%}{after[key]:10.1%}{plain:12.1%}")
+    for title, name, measures in STAGES:
+        before, after = report["stages"][name]["before"], report["stages"][name]["after"]
+        lines.append(title)
+        for measure, key in measures:
+            plain = max(baseline[key] for baseline in after["baselines"].values())
+            lines.append(f"  {measure:44s}{before[key]:10.1%}{after[key]:10.1%}{plain:12.1%}")
+    last = report["stages"]["action_then_answer"]
+    if (change := paired(last["before"]["rows"], last["after"]["rows"], "action")) is not None:
+        bounds = f"{change['low']:+.1%} to {change['high']:+.1%} at 95 %"
+        lines.append(f"  action reward, paired on {change['rows']} rows: {change['difference']:+.1%} ({bounds})")
     lines += [
         "",
         "The tower learns to match in minutes. A language model this small, from scratch,",
-        "learns little but the format; reasoning takes a pretrained one",
-        "(recipes/qwen3b.yaml).",
+        "learns the format and which actions are likely, not to look; reasoning takes a",
+        "pretrained one (recipes/qwen3b.yaml).",
     ]
     return "\n".join(lines)
 

@@ -5,19 +5,51 @@ from __future__ import annotations
 import hashlib
 import io
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from hatch_data.errors import ShardError
+from hatch_data.markers import Marker, draw
 from hatch_data.patches import Grid, resized_for_tokens, token_grid
 from hatch_train.model import Processor
-from hatch_train.recipe import AugmentSettings
+from hatch_train.settings import AugmentSettings
 
 Size = tuple[int, int]
+#: Columns of a row that `shown` needs.
+IMAGE_COLUMNS = ("id", "images", "markers")
+
+
+def shown(row: dict[str, Any]) -> list[bytes]:
+    """The encoded images of a row, with those of its markers drawn that the stored images do not show yet.
+
+    Raises `ShardError` naming the row where an image that is to be marked cannot be decoded.
+    """
+    images = [image["bytes"] for image in row["images"]]
+    for number in sorted({marker["image"] for marker in row["markers"] if not marker["drawn"]}):
+        with _named(row["id"], number + 1, len(images)):
+            image, file = Image.open(io.BytesIO(images[number])).convert("RGB"), io.BytesIO()
+        for marker in row["markers"]:
+            if marker["image"] == number and not marker["drawn"]:
+                draw(image, Marker(tuple(marker["box"]), marker["label"], marker["color"]))
+        image.save(file, "png", compress_level=1)
+        images[number] = file.getvalue()
+    return images
+
+
+@contextmanager
+def _named(row: str, number: int, count: int) -> Iterator[None]:
+    """What is wrong with an image is told with the row that it is in."""
+    try:
+        yield
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        what = f"image {number} of {count} cannot be used ({error})"
+        raise ShardError(f"row {row}: {what}; rebuild the shards it is in") from None
 
 
 class ImageReader:
@@ -47,11 +79,8 @@ class ImageReader:
         """
         resized = []
         for number, (data, size) in enumerate(zip(images, sizes, strict=True), 1):
-            try:
+            with _named(row, number, len(images)):
                 image = self._cache.get(data, partial(self._decode, data, size))
-            except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-                what = f"image {number} of {len(images)} cannot be used ({error})"
-                raise ShardError(f"row {row}: {what}; rebuild the shards it is in") from None
             resized.append(jitter(image, self.augment, rng) if self.augment else image)
         cut = self.processor.images(
             resized,

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from hatch_data.preview import picture
 from hatch_data.settings import to_yaml
-from hatch_train import flops, metrics
-from hatch_train.data import Plan, Shards
-from hatch_train.loop import learnable_texts, plan_of
+from hatch_data.shards import SCHEMA, commit, from_record
+from hatch_train import flops
+from hatch_train.data import Item, Plan, Shards
+from hatch_train.folder import plan_of
+from hatch_train.images import shown
+from hatch_train.loop import learnable_texts
 from hatch_train.model import Processor, load_processor, part_of, skeleton
-from hatch_train.recipe import Recipe, TinySettings
+from hatch_train.recipe import Recipe
+from hatch_train.settings import TinySettings
 from hatch_train.shapes import known_family
-from hatch_train.stages import kinds
+from hatch_train.stages import KINDS
+from hatch_train.stages.alignment import PAIR_COLUMNS
 from hatch_train.stages.supervised import IMAGE_TOKEN, Supervised
 
 #: fp32 weight, gradient and the two moments of Adam; a frozen parameter is a weight alone.
@@ -30,7 +37,7 @@ def outlook(recipe: Recipe) -> dict[str, Any]:
     processor, exact = _processor(recipe)
     stages = {}
     for name, settings in recipe.stages.items():
-        stage = kinds()[settings.kind](name, settings, recipe, processor)
+        stage = KINDS[settings.kind](name, settings, recipe, processor)
         plan = plan_of(stage)
         packs = plan.epoch(0)
         needs = flops.Flops(model, stage.trains)
@@ -74,15 +81,16 @@ def outlook_text(recipe: Recipe, found: dict[str, Any]) -> str:
 
 
 def check(recipe: Recipe) -> dict[str, Any]:
-    """Counts, sizes, one sample with its label mask, memory."""
+    """Counts, sizes, memory; one sample with its label mask, and a picture of it with its matches, which is written to
+    OUTPUT-check.png, beside the output folder."""
     processor, exact = _processor(recipe)
     rows: dict[str, dict[str, int]] = {}
     for split in ("train", "validation", "test"):
         shards = Shards(recipe.data.shards, split, ("task",))
         rows[split] = dict(Counter(row["task"] for row in shards.rows))
-    found: dict[str, Any] = {"rows": rows, "exact lengths": exact, "sizes": {}, "sample": None}
+    found: dict[str, Any] = {"rows": rows, "exact lengths": exact, "sizes": {}, "sample": None, "picture": None}
     for name, settings in recipe.stages.items():
-        stage = kinds()[settings.kind](name, settings, recipe, processor)
+        stage = KINDS[settings.kind](name, settings, recipe, processor)
         plan = plan_of(stage)
         found["sizes"][name] = {
             "items": len(plan.items),
@@ -90,8 +98,10 @@ def check(recipe: Recipe) -> dict[str, Any]:
             "tokens": _histogram(plan.tokens),
             "patches": _histogram(plan.patches),
         }
-        if isinstance(stage, Supervised) and found["sample"] is None:
-            found["sample"] = _sample(stage, plan)
+        if found["picture"] is None or (isinstance(stage, Supervised) and found["sample"] is None):
+            item = _with_matches(plan)
+            found["picture"] = str(_picture(plan.shards, item, Path(f"{recipe.output}-check.png")))
+            found["sample"] = _sample(stage, plan.shards, item) if isinstance(stage, Supervised) else None
     return found | {"outlook": outlook(recipe)}
 
 
@@ -112,44 +122,11 @@ def check_text(found: dict[str, Any]) -> str:
         sample = found["sample"]
         lines += ["", f"sample {sample['id']}: {sample['tokens']} tokens, {sample['supervised']} of them supervised"]
         lines += ["--- read", sample["read"], "--- learnt", sample["learnt"], "---"]
+    lines += ["", f"picture of a row, with what matches in its images: {found['picture']}"]
     lines.append("")
     for name, facts in found["outlook"]["stages"].items():
         lines.append(f"stage {name}: {facts['memory before activations GB']} GB before activations")
     return "\n".join(lines)
-
-
-def report_text(report: dict[str, Any]) -> str:
-    """A small table of what each stage changed on the held-out split."""
-    lines = []
-    for name, stage in report["stages"].items():
-        before, after = stage["before"], stage["after"]
-        lines += [f"{name}: {stage['steps']} steps in {stage.get('seconds', 0):.0f} s, {stage['items']} items"]
-        if stage["dropped"]:
-            lines.append(f"  {len(stage['dropped'])} items too long for a pack: {', '.join(stage['dropped'][:5])} ...")
-        if not after:
-            lines.append("  no held-out rows in these shards")
-            continue
-        baselines = after.get("baselines", {})
-        lines.append(f"  {'held out':18}" + "".join(f"{title:>15}" for title in ("before", "after", *baselines)))
-        for key, value in after.items():
-            if isinstance(value, float):
-                columns = [before.get(key), value, *(figures.get(key) for figures in baselines.values())]
-                lines.append(f"  {key:18}" + "".join(f"{_figure(key, v):>15}" for v in columns))
-        counted = next((f"{after[key]} {key}" for key in ("pairs", "samples") if key in after), "")
-        lines.append(f"  on {counted}" + (f", {after['replies']} replies" if "replies" in after else ""))
-        for reward, title in metrics.REWARDS.items() if "rows" in before and "rows" in after else ():
-            if (found := metrics.paired(before["rows"], after["rows"], reward)) is not None:
-                bounds = f"{found['low']:+.3f} to {found['high']:+.3f} at 95 %, Wilcoxon p {found['p']:.2g}"
-                lines.append(f"  {title} {found['difference']:+.3f} ({bounds}) on {found['rows']} rows, paired")
-    lines.append(f"held out by {' and '.join(sorted(set(report['split'])))}; before is {report['from']}")
-    lines.append(f"model: {report['model']}")
-    return "\n".join(lines)
-
-
-def _figure(key: str, value: float | None) -> str:
-    if value is None:
-        return "-"
-    return f"{value:.1%}" if any(word in key for word in ("recall", "PCK", "right", "match")) else f"{value:.3f}"
 
 
 def _processor(recipe: Recipe) -> tuple[Processor, bool]:
@@ -161,8 +138,24 @@ def _processor(recipe: Recipe) -> tuple[Processor, bool]:
     return load_processor(recipe.model, learnable_texts(recipe)), True
 
 
-def _sample(stage: Supervised, plan: Plan) -> dict[str, Any]:
-    batch = stage.batch(plan.shards, plan.items[:1], 0)
+def _with_matches(plan: Plan) -> Item:
+    """The first item of a plan whose row has matches; where none has, the first."""
+    return next((item for item in plan.items if plan.shards.read(item.row, PAIR_COLUMNS)["matches"]), plan.items[0])
+
+
+def _picture(shards: Shards, item: Item, path: Path) -> Path:
+    """Draw the row of an item, its images as they are trained on but for size and light."""
+    record = shards.read(item.row, tuple(SCHEMA.names))
+    record["images"] = [{**image, "bytes": data} for image, data in zip(record["images"], shown(record), strict=True)]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_bytes(picture.draw(from_record(record), shards.split).png())
+    commit(partial, path)
+    return path
+
+
+def _sample(stage: Supervised, shards: Shards, item: Item) -> dict[str, Any]:
+    batch = stage.batch(shards, [item], 0)
     ids, supervised = batch.pack.ids[0], batch.pack.supervised[0]
     decode = stage.processor.tokenizer.decode
     read = decode(ids[~supervised])

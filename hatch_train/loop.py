@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 import os
 import resource
@@ -13,27 +11,25 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import astuple, dataclass, replace
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, NoReturn
 
-import numpy as np
 import torch
 from torch.nn.utils import clip_grad_norm_
 from torch.utils.tensorboard import SummaryWriter
 
 from hatch_data.errors import HatchError
-from hatch_data.shards import commit
 from hatch_train import checkpoint, flops, parallel
 from hatch_train.checkpoint import Position
-from hatch_train.data import Item, Loaded, Plan, Shards, Ticket, batches, held_out
+from hatch_train.data import Loaded, Plan, Shards, Ticket, batches, held_out
 from hatch_train.errors import ModelError, Stopped, TrainingError
-from hatch_train.folder import Report, claim
+from hatch_train.folder import Report, claim, plan_of
 from hatch_train.model import VisionLanguageModel, count_parameters, load, load_processor, part_of
 from hatch_train.optimisation import backward, counts_of, learning_rate, optimiser, summed
 from hatch_train.recipe import Recipe, read
-from hatch_train.stages import attach_heads, kinds
+from hatch_train.stages import KINDS, attach_heads
 from hatch_train.stages.base import HEADS, Batch, Stage
 
 #: A model with more parameters than this is not trained on a CPU unless that is asked for.
@@ -59,7 +55,7 @@ def run(recipe: Recipe) -> dict[str, Any]:
         start = checkpoint.position(found[-1]) if found else Position()
         if found:
             _say(f"continuing from {found[-1]}")
-        stages = [kinds()[s.kind](name, s, recipe, model.processor) for name, s in recipe.stages.items()]
+        stages = [KINDS[s.kind](name, s, recipe, model.processor) for name, s in recipe.stages.items()]
         with _signals() as asked, _board(output) as board:
             for number in range(start.stage, len(stages)):
                 resumed = bool(found) and number == start.stage
@@ -82,7 +78,7 @@ def _open(recipe: Recipe, device: torch.device) -> VisionLanguageModel:
 
     parallel.by_the_first(saved)
     model = load(recipe.model, (), recipe.seed, folder)
-    attach_heads(model, recipe)
+    attach_heads(model, recipe.stages, recipe.seed)
     parallel.shard(model.shell, model.blocks, device)
     return model
 
@@ -99,7 +95,7 @@ def export(source: Path, out: Path) -> None:
 
 def _export(recipe: Recipe, source: Path, out: Path) -> None:
     model = load(recipe.model, (), recipe.seed, source.parent.parent / "processor")
-    attach_heads(model, recipe)
+    attach_heads(model, recipe.stages, recipe.seed)
     checkpoint.restore(source, model.model)
     if hasattr(model.model, HEADS):
         delattr(model.model, HEADS)
@@ -326,34 +322,6 @@ class _Training:
         )
         for name, value in scalars.items():
             self.board.add_scalar(f"{self.stage.name}/{name}", value, step)
-
-
-def plan_of(stage: Stage, cache: Path | None = None) -> Plan:
-    """The plan of a stage's training, its items kept in a folder `cache`. Raises `TrainingError` where it is empty."""
-    data = stage.recipe.data
-    shards = Shards(data.shards, "train", stage.small)
-    items = _kept_items(stage, shards, cache) if cache else stage.items(shards)
-    plan = Plan(shards, items, stage.caps, stage.recipe.seed, single_image_share=data.single_image_share)
-    if not plan.items:
-        raise TrainingError(f"stage {stage.name}: nothing to train on in {', '.join(data.shards)}")
-    return plan
-
-
-def _kept_items(stage: Stage, shards: Shards, cache: Path) -> list[Item]:
-    """The stage's items, which cost minutes for many rows, as they were found for the same settings and files."""
-    files = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in shards.files]
-    recipe = stage.recipe
-    facts = [stage.settings.model_dump(mode="json"), recipe.model.model_dump(mode="json"), recipe.seed, files]
-    path = cache / f"{stage.name}-{hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]}.npy"
-    if path.is_file():
-        return [Item(*numbers) for numbers in np.load(path).tolist()]
-    items = stage.items(shards)
-    if parallel.rank() == 0:
-        cache.mkdir(exist_ok=True)
-        partial = path.with_suffix(".partial.npy")
-        np.save(partial, np.array([astuple(item) for item in items], np.int64).reshape(-1, 4))
-        commit(partial, path)
-    return items
 
 
 def _share(stage: Stage) -> int:

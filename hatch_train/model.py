@@ -22,7 +22,7 @@ from transformers.utils.logging import disable_progress_bar
 from hatch_train import adapters
 from hatch_train.errors import ModelError
 from hatch_train.parallel import Shell
-from hatch_train.recipe import ModelSettings
+from hatch_train.settings import ModelSettings
 from hatch_train.shapes import FAMILIES, known_config, known_family, tiny_config
 from hatch_train.tokenizer import train_tokenizer
 

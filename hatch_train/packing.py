@@ -101,12 +101,6 @@ def token_losses(model: VisionLanguageModel, packed: Pack, temperature: float = 
     return torch.cat([checkpoint(losses, *chunk, use_reentrant=False) for chunk in chunks])
 
 
-def supervised_logits(model: VisionLanguageModel, packed: Pack) -> tuple[Tensor, Tensor]:
-    """(n, vocabulary) logits and (n,) targets: the head runs only where a supervised token is predicted."""
-    hidden, targets = _before_supervised(model, packed)
-    return model.logits(hidden), targets
-
-
 def _before_supervised(model: VisionLanguageModel, packed: Pack) -> tuple[Tensor, Tensor]:
     """(n, width) hidden states from which the supervised tokens are predicted, and those (n,) tokens."""
     inputs = {

@@ -22,7 +22,7 @@ from torch import nn
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 
 from hatch_train.errors import Stopped
-from hatch_train.recipe import Recipe
+from hatch_train.settings import RunSettings
 
 #: How long a process that was asked to stop may take to save before it is killed.
 SAVE_S = 600
@@ -47,7 +47,7 @@ def local_rank() -> int:
     return int(os.environ.get("LOCAL_RANK", 0))
 
 
-def to_start(recipe: Recipe) -> int:
+def to_start(recipe: RunSettings) -> int:
     """How many processes a run needs here: none beside this one where torchrun has started it."""
     if "RANK" in os.environ:
         return 1

@@ -12,7 +12,7 @@ from transformers import (
     Qwen3VLForConditionalGeneration,
 )
 
-from hatch_train.recipe import TinySettings
+from hatch_train.settings import TinySettings
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from hatch_data.questions import FAMILIES
 from hatch_data.recipe import DataRecipe
 from hatch_data.settings import Settings
 from hatch_train.recipe import Recipe
-from hatch_train.stages import kinds
+from hatch_train.stages import KINDS
 
 DOCS = Path(__file__).parents[1] / "docs"
 
@@ -28,7 +28,7 @@ def keys(kind: type[Settings], prefix: str = "") -> list[str]:
 
 
 @pytest.mark.parametrize(
-    "kind", [DataRecipe, Recipe, *(stage.Settings for stage in kinds().values())], ids=lambda kind: kind.__name__
+    "kind", [DataRecipe, Recipe, *(stage.Settings for stage in KINDS.values())], ids=lambda kind: kind.__name__
 )
 def test_every_setting_is_documented(kind):
     text = (DOCS / "recipes.md").read_text(encoding="utf-8")

@@ -98,12 +98,15 @@ def _scratch(stage: LocalStorage | RemoteStorage, scene: str) -> Iterator[Path]:
     place = f"{RUNNING}/{scene}.{uuid4().hex[:8]}"
     note = {"scene": scene, "host": socket.gethostname(), "process": os.getpid(), "since": time.time()}
     try:
-        stage.write_text(f"{place}/running.json", json.dumps(note))
         if isinstance(stage, LocalStorage):
-            yield stage.root / place
+            folder = stage.root / place
+            folder.mkdir(parents=True)
+            (folder / "running.json").write_text(json.dumps(note))  # Not fsynced: after a crash it says nothing.
+            yield folder
         else:
-            with tempfile.TemporaryDirectory(prefix="hatch-build-") as folder:
-                yield Path(folder)
+            stage.write_text(f"{place}/running.json", json.dumps(note))
+            with tempfile.TemporaryDirectory(prefix="hatch-build-") as aside:
+                yield Path(aside)
     finally:
         if isinstance(stage, LocalStorage):
             shutil.rmtree(stage.root / place, ignore_errors=True)

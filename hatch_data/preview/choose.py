@@ -8,11 +8,8 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from hatch_data.errors import ShardError
-from hatch_data.shards import SPLITS, Row, from_record, open_shard, shard_files
+from hatch_data.shards import SPLITS, Row, from_record, open_shard, read_group, shard_files
 
 
 @dataclass(frozen=True)
@@ -34,7 +31,7 @@ def entries(folder: Path) -> list[Entry]:
     for shard in sorted(shard_files(folder), key=lambda path: (_rank(_split(path)), path.name)):
         file = open_shard(shard)
         for group in range(file.num_row_groups):
-            table = read_group(file, shard, group, ["id", "scene", "task"])
+            table = read_group(shard, group, ["id", "scene", "task"])
             columns = (table[name].to_pylist() for name in ("id", "scene", "task"))
             for offset, (row_id, scene, task) in enumerate(zip(*columns, strict=True)):
                 found.append(Entry(row_id, scene, task, _split(shard), shard, group, offset))
@@ -86,17 +83,9 @@ def by_id(rows: list[Entry], wanted: str, folder: Path) -> Entry:
 def load(chosen: list[Entry]) -> Iterator[tuple[Entry, Row]]:
     """The rows themselves; each row group is read once where neighbours follow each other."""
     for (shard, group), members in groupby(chosen, key=lambda entry: (entry.shard, entry.group)):
-        table = read_group(open_shard(shard), shard, group)
+        table = read_group(shard, group)
         for entry in members:
             yield entry, from_record(table.slice(entry.offset, 1).to_pylist()[0])
-
-
-def read_group(file: pq.ParquetFile, shard: Path, group: int, columns: list[str] | None = None) -> pa.Table:
-    """One row group of a shard. Raises `ShardError` where it is damaged."""
-    try:
-        return file.read_row_group(group, columns=columns)
-    except (pa.ArrowException, OSError) as error:
-        raise ShardError(f"{shard}: row group {group} is damaged ({error}); rebuild this folder") from None
 
 
 def _evenly(count: int, total: int) -> list[int]:

@@ -9,9 +9,9 @@ from itertools import groupby
 import numpy as np
 from numpy.typing import NDArray
 
-from hatch_data.preview.choose import Entry, read_group
+from hatch_data.preview.choose import Entry
 from hatch_data.sampling import rotation_between_deg
-from hatch_data.shards import open_shard
+from hatch_data.shards import read_group
 from hatch_data.spread import first_two_poses, mean_overlap
 
 #: Rows after which no further row group is read; the groups that are read are evenly spaced over the folder.
@@ -37,10 +37,7 @@ def measure(rows: Sequence[Entry]) -> tuple[list[Distribution], int]:
     """Overlap, rotation and distance of the rows' first two views, and from how many rows."""
     groups = [next(members) for _, members in groupby(rows, key=lambda row: (row.shard, row.group))]
     step = max(1, round(len(rows) / ENOUGH_ROWS))
-    tables = [
-        read_group(open_shard(entry.shard), entry.shard, entry.group, ["world_from_camera", *_MATCH_COLUMNS])
-        for entry in groups[::step]
-    ]
+    tables = [read_group(entry.shard, entry.group, ["world_from_camera", *_MATCH_COLUMNS]) for entry in groups[::step]]
     looked_at = sum(len(table) for table in tables)
     first, second = (np.concatenate(poses) for poses in zip(*map(first_two_poses, tables), strict=True))
     overlap = np.concatenate([mean_overlap(table) for table in tables])

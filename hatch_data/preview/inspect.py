@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,7 +73,7 @@ def inspect(folder: Path, out: Path | None = None, count: int = 12, row_id: str 
     cards, shown = [], []
     for entry, row in tqdm(choose.load(chosen), total=len(chosen), unit="row", desc="inspect", mininterval=1.0):
         drawn = picture.draw(row, entry.split)
-        path = out / f"{row.task}-{row.id}.png"
+        path = out / f"{_name(row.task)}-{_name(row.id)}.png"
         _write_bytes(path, drawn.png())
         cards.append(page.card(page.Card(entry, row, drawn, path.name)))
         shown.append((entry, path))
@@ -94,6 +95,11 @@ def _output(folder: Path, out: Path | None) -> Path:
     except OSError as error:
         raise ShardError(f"{out}: cannot be made ({error.strerror}); name another folder for --out") from None
     return out
+
+
+def _name(text: str) -> str:
+    """As part of a file's name, whatever the text is."""
+    return re.sub(r"[^\w-]", "-", text)[:80]
 
 
 def _write_bytes(path: Path, data: bytes) -> None:

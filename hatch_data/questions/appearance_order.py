@@ -8,18 +8,18 @@ import numpy as np
 
 from hatch_data.group import ViewGroup
 from hatch_data.questions import Question, Rejection, choose
-from hatch_data.questions._candidates import CANDIDATES, clear_in, one_each
-from hatch_data.questions._objects import CLEAR_SHARE, Seen, capital, marks, named
+from hatch_data.questions._candidates import CANDIDATES, clear_in, evident, one_each
+from hatch_data.questions._objects import Seen, capital, marks, named, unique
 
 VIEWS = (3, 8)
 #: In a view before it has come into view, an object has at most this share of the pixels.
 UNSEEN_SHARE = 0.0001
 MOST_OPTIONS = 4
 PHRASINGS = (
-    "Look at the images in the order in which they are given. In which order do the marked objects first come into "
+    "Go through the images in the order in which they are given. In which order do the marked objects first come into "
     "view? Each is marked in one image only.",
-    "The images are frames of a way, in this order. What is the order in which the marked objects appear for the first "
-    "time, in their boxes or without?",
+    "You see the images one after the other. What is the order in which the marked objects appear for the first time, "
+    "marked or not?",
     "Each marked object is shown by one or more of the images, but marked once. In which order do they first appear, "
     "from image 1 to the last?",
 )
@@ -27,7 +27,7 @@ PHRASINGS = (
 
 def ask(group: ViewGroup, rng: np.random.Generator) -> Question | Rejection:
     """The colors of two or three objects, each marked in any view that shows it clearly, by the first view in which it
-    appears; in that it is well seen already, and before not at all.
+    appears; in that it is evident already, and before not at all. Nothing of the same name is to be seen.
 
     Rejected: `no_objects`, `too_few_appear` (no two objects come into view clearly and at different times),
     `marked_at_once` (every one is marked where it appears, so that the boxes alone tell).
@@ -35,7 +35,7 @@ def ask(group: ViewGroup, rng: np.random.Generator) -> Question | Rejection:
     if not group.instances:
         return Rejection("no_objects")
     first = first_views(group)
-    objects = [one for one in clear_in(group, range(len(group)), rng) if one.index in first]
+    objects = [one for one in clear_in(group, range(len(group)), rng) if one.index in first and unique(group, one)]
     found = list(one_each(objects, lambda one: str(first[one.index])).values())[: len(CANDIDATES)]
     if len(found) < 2:
         return Rejection("too_few_appear")
@@ -55,17 +55,14 @@ def ask(group: ViewGroup, rng: np.random.Generator) -> Question | Rejection:
 
 
 def first_views(group: ViewGroup) -> dict[int, int]:
-    """Object -> the first view that shows it, where it is well seen at once."""
-    shares = np.zeros((len(group), len(group.instances)))
+    """Object -> the first view that shows it, where it is evident at once."""
+    first: dict[int, int] = {}
     for k in range(len(group)):
         for one in group.sightings(k):
-            shares[k, one.index] = one.share
-    appears = {}
-    for index in np.flatnonzero(shares.max(axis=0) >= CLEAR_SHARE).tolist():
-        k = int(np.argmax(shares[:, index] > UNSEEN_SHARE))
-        if shares[k, index] >= CLEAR_SHARE:
-            appears[index] = k
-    return appears
+            if one.share > UNSEEN_SHARE:
+                first.setdefault(one.index, k)
+    found = [evident(group, k) for k in range(len(group))]
+    return {index: k for index, k in first.items() if index in found[k]}
 
 
 def ordered(objects: dict[str, Seen]) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 from hatch_data.group import ViewGroup
 from hatch_data.questions import Question, Rejection, choose
 from hatch_data.questions._candidates import CANDIDATES, REFERENCE, boxed, clear_in, one_each, shows, side, which
-from hatch_data.questions._objects import clear, horizontal_m, offset_facing
+from hatch_data.questions._objects import Seen, clear, horizontal_m, offset_facing
 
 VIEWS = (2, 6)
 #: The observer is at least this far from the middle object, in the plan: else there is no line of sight to speak of.
@@ -42,9 +42,12 @@ def ask(group: ViewGroup, rng: np.random.Generator) -> Question | Rejection:
     middle = middles[int(rng.integers(len(middles)))]
     others = [one for one in clear_in(group, elsewhere, rng) if one.index != middle.index]
     there = offset_facing(stand, middle.center, up, middle.center)
-    found = list(
-        one_each(others, lambda one: side(offset_facing(stand, middle.center, up, one.center) - there)).items()
-    )[: len(CANDIDATES)]
+
+    def side_of_middle(one: Seen) -> str | None:
+        right, upward, beyond = offset_facing(stand, middle.center, up, one.center) - there
+        return side(np.array([right, upward, -beyond]))  # what is nearer to the observer is in front
+
+    found = list(one_each(others, side_of_middle).items())[: len(CANDIDATES)]
     if len(found) < 2:
         return Rejection("too_few_sides")
     (name, right), *rest = (found[i] for i in rng.permutation(len(found)))

@@ -19,7 +19,7 @@ from hatch_data.questions._candidates import (
     which,
 )
 from hatch_data.questions._directions import looks_steeply
-from hatch_data.questions._objects import clear, offset
+from hatch_data.questions._objects import clear, offset, unique
 
 VIEWS = (2, 6)
 #: From the object, some two of the views lie in directions that differ by this.
@@ -34,9 +34,9 @@ PHRASINGS = (
 def ask(group: ViewGroup, rng: np.random.Generator) -> Question | Rejection:
     """One of two or three objects marked in the other images, about an observer who looks at what all images show.
 
-    Rejected: `no_objects`, `looks_steeply`, `no_common_object` (none that is clear in the view asked about and shown by
-    all, from sides at least 30 degrees apart), `too_few_sides` (of those clear in other images, no two objects lie
-    clearly on different sides).
+    Rejected: `no_objects`, `looks_steeply`, `no_common_object` (none that is clear in the view asked about, the only
+    one of its name, and shown by all, from sides at least 30 degrees apart), `too_few_sides` (of those clear in other
+    images, no two objects lie clearly on different sides).
     """
     if not group.instances:
         return Rejection("no_objects")
@@ -47,7 +47,9 @@ def ask(group: ViewGroup, rng: np.random.Generator) -> Question | Rejection:
     middles = [
         one
         for one in clear(group, k)
-        if all(shows(group, i, one.index) for i in elsewhere) and spread_deg(group, one.center) >= LEAST_SPREAD_DEG
+        if all(shows(group, i, one.index) for i in elsewhere)
+        and spread_deg(group, one.center) >= LEAST_SPREAD_DEG
+        and unique(group, one)
     ]
     if not middles:
         return Rejection("no_common_object")

@@ -8,11 +8,12 @@ import numpy as np
 
 from hatch_data.group import ViewGroup
 from hatch_data.questions import Question, Rejection, choose
-from hatch_data.questions._objects import LEAST_SHARE, clear, is_object
+from hatch_data.questions._candidates import evident
+from hatch_data.questions._objects import LEAST_SHARE, is_object
 
 VIEWS = (2, 8)
-#: An object counts that is clear in a view, or fills this share of it; one that does not is next to unseen in all.
-EVIDENT_SHARE = 0.02
+#: Not counted: a row of them is one or many.
+OPENINGS = ("window", "door", "curtain", "blind")
 PHRASINGS = (
     "How many different objects of the kind '{label}' do the images show, all together?",
     "Count the objects of the kind '{label}' over all images. One that several images show counts once.",
@@ -24,19 +25,21 @@ INSTRUCTION = "Answer with a number."
 def ask(group: ViewGroup, rng: np.random.Generator) -> Question | Rejection:
     """The number of objects with a label, of which more than one view shows some; rather of a label with two or more.
 
-    Rejected: `no_objects`, `seen_once` (no label is seen in two views), `half_seen` (an object of the kind is neither
-    evident in a view nor next to unseen in all), `like_another_label` ("chair" beside "office chair").
+    Rejected: `no_objects`, `seen_once` (no label of countable things is seen in two views), `half_seen` (an object of
+    the kind is neither evident in a view nor next to unseen in all), `like_another_label` ("chair" beside "office
+    chair").
     """
     if not group.instances:
         return Rejection("no_objects")
-    seen, evident, views = _seen(group)
-    count = Counter(group.instances[index].label.strip() for index in evident)
-    labels = sorted(label for label in count if len(views[label]) > 1 and not _is_plural(label))
+    seen, views = _seen(group)
+    counted = seen & {index for k in range(len(group)) for index in evident(group, k)}
+    count = Counter(group.instances[index].label.strip() for index in counted)
+    labels = sorted(label for label in count if len(views[label]) > 1 and is_countable(label))
     labels = [label for label in labels if count[label] > 1] or labels
     if not labels:
         return Rejection("seen_once")
     label = labels[int(rng.integers(len(labels)))]
-    if any(group.instances[index].label.strip() == label for index in seen - evident):
+    if any(group.instances[index].label.strip() == label for index in seen - counted):
         return Rejection("half_seen")
     if any(other != label and _noun(other) == _noun(label) for other in views):
         return Rejection("like_another_label")
@@ -46,25 +49,24 @@ def ask(group: ViewGroup, rng: np.random.Generator) -> Question | Rejection:
     return Question(text, str(count[label]), sentence, INSTRUCTION, key=label)
 
 
-def _seen(group: ViewGroup) -> tuple[set[int], set[int], dict[str, set[int]]]:
-    """Objects that are not next to unseen; those that are evident; for each label the views that show some of it."""
-    seen, evident, views = set(), set(), defaultdict(set)
+def _seen(group: ViewGroup) -> tuple[set[int], dict[str, set[int]]]:
+    """Objects that are not next to unseen, and for each label the views that show some of it."""
+    seen: set[int] = set()
+    views: dict[str, set[int]] = defaultdict(set)
     for k in range(len(group)):
-        evident |= {one.index for one in clear(group, k)}
         for one in group.sightings(k):
             label = group.instances[one.index].label.strip()
             if one.share >= LEAST_SHARE and is_object(label):
                 seen.add(one.index)
                 views[label].add(k)
-                if one.share >= EVIDENT_SHARE:
-                    evident.add(one.index)
-    return seen, evident, views
+    return seen, views
 
 
 def _noun(label: str) -> str:
     return label.lower().split()[-1]
 
 
-def _is_plural(label: str) -> bool:
-    """Such as "books": what is one of them is not clear."""
-    return _noun(label).endswith("s") and not _noun(label).endswith("ss")
+def is_countable(label: str) -> bool:
+    """Whether what is one of its kind is clear: not so of "books", nor of windows and doors, which run into rows."""
+    noun = _noun(label)
+    return noun not in OPENINGS and (not noun.endswith("s") or noun.endswith("ss"))

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-import trimesh
 from numpy.typing import NDArray
 from scipy.spatial import ConvexHull, QhullError
 
 from hatch_data.errors import ScanError
 from hatch_data.geometry import Array, horizontal_axes, nearest_rigid, unit
+from hatch_data.scans import files
 from hatch_data.scene import Instance
 
 
@@ -80,12 +80,17 @@ def points_by_segment(points: Array, segments: NDArray, wanted: Mapping[str, lis
 
 def ply_vertices(ply: Path, attribute: str) -> tuple[Array, NDArray]:
     """Vertices (n, 3) of a PLY file and the integer (n,) that it gives each. Raises `ScanError` where it has none."""
+    import trimesh  # 20 MB, which builds of most layouts do without.
+
     try:
         mesh = trimesh.load(ply, process=False)
         values = mesh.metadata["_ply_raw"]["vertex"]["data"][attribute]
-    except (AttributeError, KeyError, IndexError, OSError, TypeError, ValueError) as error:
+    except (*files.UNREADABLE, *files.MALFORMED, MemoryError) as error:
         raise ScanError(f"{ply}: no mesh whose vertices have '{attribute}' ({error!r}); copy it again") from error
-    return np.asarray(mesh.vertices, dtype=np.float64), np.asarray(values).reshape(-1)
+    vertices, found = np.asarray(mesh.vertices, dtype=np.float64), np.asarray(values).reshape(-1)
+    if not np.isfinite(vertices).all() or len(vertices) != len(found):
+        raise ScanError(f"{ply}: vertices that are nowhere, or not one '{attribute}' each; copy it again")
+    return vertices, found
 
 
 def stated_box(told: Mapping, source: Path) -> tuple[Array, Array]:
@@ -97,10 +102,12 @@ def stated_box(told: Mapping, source: Path) -> tuple[Array, Array]:
         axes = np.array(told["normalizedAxes"], dtype=np.float64).reshape(3, 3)
         centre = np.array(told["centroid"], dtype=np.float64).reshape(3)
         size = np.array(told["axesLengths"], dtype=np.float64).reshape(3)
-    except (KeyError, TypeError, ValueError) as error:
+    except files.MALFORMED as error:
         raise ScanError(
             f"{source}: a box needs centroid, axesLengths and normalizedAxes ({error}); restore the file"
         ) from error
-    if np.abs(axes @ axes.T - np.eye(3)).max() > 1e-2:
-        raise ScanError(f"{source}: axes of a box are not at right angles; restore the file")
+    if not np.isfinite([*centre, *size]).all() or not np.abs(axes @ axes.T - np.eye(3)).max() <= 1e-2:
+        raise ScanError(
+            f"{source}: axes of a box are not at right angles, or its numbers are not finite; restore the file"
+        )
     return box_pose(axes, centre), size

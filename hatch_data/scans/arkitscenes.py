@@ -189,5 +189,5 @@ def _instances(path: Path) -> list[Instance]:
         return [
             Instance(str(o["uid"]), str(o["label"]), *stated_box(o["segments"]["obbAligned"], file)) for o in objects
         ]
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except files.MALFORMED as error:
         raise ScanError(f"{file}: no list of labelled boxes ({error!r}); restore the file or remove it") from error

@@ -18,7 +18,7 @@ from hatch_data.errors import FrameError, ScanError
 from hatch_data.geometry import Array, inverse
 from hatch_data.scans import files, gravity
 from hatch_data.scans.lens import Lens
-from hatch_data.scans.lensed import DepthFile, Shot, Size, by_number, existing, lensed_frames
+from hatch_data.scans.lensed import DepthFile, Shot, Size, by_number, existing, lensed_frames, with_ending
 from hatch_data.scans.posed import StoredDepth
 from hatch_data.scans.upright import upright
 from hatch_data.scene import DepthImage, Scene
@@ -62,7 +62,7 @@ def read(path: Path) -> Scene:
         image = posed.get(name)
         shots.append(
             Shot(
-                id=str(Path(name).with_suffix("")),
+                id=with_ending(name, ""),
                 pose=image.world_from_camera if image else None,
                 lens=image.lens if image else None,
                 color=existing(images / name),
@@ -96,7 +96,7 @@ def read_model(folder: Path) -> list[Posed]:
             for image in model.images.values()
             if image.has_pose
         ]
-    except (ScanError, ValueError, RuntimeError, LookupError, OSError) as error:
+    except (ScanError, *files.UNREADABLE, *files.MALFORMED, MemoryError) as error:
         told = " ".join(str(error).split())
         raise ScanError(f"{folder}: no COLMAP model of cameras, images and points3D ({told}); restore it") from error
 
@@ -126,7 +126,7 @@ def _depth(path: Path, workspace: Path, name: str) -> StoredDepth | None:
         file = workspace / "stereo" / "depth_maps" / f"{name}.{kind}.bin"
         if file.is_file():
             return MvsDepth(file)
-    image = next(filter(Path.is_file, (path / "depth" / Path(name).with_suffix(e) for e in (".png", ".PNG"))), None)
+    image = next(filter(Path.is_file, (path / "depth" / with_ending(name, e) for e in (".png", ".PNG"))), None)
     return DepthFile(image) if image else None
 
 

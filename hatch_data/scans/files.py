@@ -33,7 +33,13 @@ PGM_HEADER = re.compile(rb"P5\s+(\d+)\s+(\d+)\s+(\d+)\s")
 #: A writer may pad an image file; the mark that ends the image lies within this many bytes of the end of the file.
 END_MARK_WINDOW = 512
 #: What reading a broken or missing file, or a broken member of an archive, raises.
-UNREADABLE = (OSError, EOFError, struct.error, zlib.error, BadZipFile)
+UNREADABLE = (OSError, EOFError, struct.error, zlib.error, BadZipFile, RuntimeError)
+#: What taking numbers and names out of a file raises where it holds something else.
+MALFORMED = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, RecursionError)
+#: What decoding an image raises that is broken or absurdly large.
+UNDECODABLE = (*UNREADABLE, *MALFORMED, MemoryError, SyntaxError, Image.DecompressionBombError)
+#: An image of more pixels than this is a broken header, not a photograph.
+MOST_PIXELS = 1 << 27
 
 #: A file of its own, or one in a zip archive.
 Readable = Path | ZipMember
@@ -99,7 +105,7 @@ def read_json(path: Path) -> Any:
     """A JSON file that the scan cannot do without."""
     try:
         return json.loads(read_text(path))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ScanError(f"{path}: no JSON ({_line(error)}); copy the file again") from error
 
 
@@ -114,8 +120,15 @@ def read_pose(path: Readable) -> Array:
 def image_size(path: Readable, reason: str) -> tuple[int, int]:
     """(width, height) in pixels from the header of a PNG, JPEG or PGM, without decoding.
 
-    Raises `FrameError` with `reason` where the header cannot be read.
+    Raises `FrameError` with `reason` where the header cannot be read, or no image can be of the size it states.
     """
+    width, height = _stated_size(path, reason)
+    if not 0 < width * height <= MOST_PIXELS:
+        raise FrameError(reason, f"{path}: {width}x{height} is no size of an image; copy the file again")
+    return width, height
+
+
+def _stated_size(path: Readable, reason: str) -> tuple[int, int]:
     try:
         with path.open("rb") as file:
             head = file.read(24)
@@ -126,7 +139,7 @@ def image_size(path: Readable, reason: str) -> tuple[int, int]:
                 return _jpeg_size(file)
             if match := PGM_HEADER.match(head):
                 return int(match[1]), int(match[2])
-    except UNREADABLE as error:
+    except (*UNREADABLE, ValueError) as error:
         raise FrameError(reason, f"{path}: image header cannot be read ({_line(error)}); copy it again") from error
     raise FrameError(reason, f"{path}: neither a PNG, a JPEG nor a PGM image; copy the file again")
 
@@ -169,7 +182,7 @@ def read_depth(path: Readable, size: tuple[int, int], metres_per_unit: float, no
     try:
         data = path.read_bytes()
         values = _pgm(data) if data.startswith(b"P5") else _png(data)
-    except (*UNREADABLE, SyntaxError, ValueError) as error:
+    except UNDECODABLE as error:
         raise FrameError(
             "unreadable_depth", f"{path}: cannot be decoded ({_line(error)}); copy the file again"
         ) from error

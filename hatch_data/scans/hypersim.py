@@ -206,8 +206,11 @@ def _opened(file: Path, reason: str) -> Iterator[Any]:
     """The file's `dataset`. Raises `FrameError` with `reason`, also for what goes wrong while it is read."""
     try:
         with files.needs("h5py").File(file, "r") as hdf5:
-            yield hdf5["dataset"]
-    except (KeyError, OSError, RuntimeError, ValueError) as error:
+            dataset = hdf5["dataset"]
+            if dataset.dtype.kind not in "fiu" or dataset.size > 3 * files.MOST_PIXELS:
+                raise ValueError(f"{dataset.shape} of {dataset.dtype} are neither an image nor poses")
+            yield dataset
+    except files.UNDECODABLE as error:
         told = " ".join(str(error).split())
         raise FrameError(reason, f"{file}: no HDF5 array 'dataset' ({told}); copy the file again") from error
 
@@ -216,7 +219,7 @@ def _metres_per_asset_unit(file: Path) -> float:
     told = {row.get("parameter_name"): row.get("parameter_value") for row in _rows(file)}
     try:
         return float(told["meters_per_asset_unit"] or "")
-    except (KeyError, ValueError) as error:
+    except files.MALFORMED as error:
         raise ScanError(f"{file}: states no meters_per_asset_unit, so poses have no scale; restore the file") from error
 
 
@@ -235,7 +238,7 @@ def _stated_lens(path: Path) -> Lens | None:
     try:
         matrix = np.array([[float(row[f"M_cam_from_uv_{r}{c}"]) for c in range(3)] for r in range(3)])
         size = tuple(int(float(row[f"settings_output_img_{side}"])) for side in ("width", "height"))
-    except (KeyError, TypeError, ValueError) as error:
+    except files.MALFORMED as error:
         raise ScanError(f"{file}: the row of {path.name} lacks numbers ({error!r}); restore the file") from error
     return Lens(matrix, (size[0], size[1]), str(file))
 

@@ -122,7 +122,16 @@ def by_number(name: str) -> list[tuple[int, str]]:
 
 def existing(path: Path) -> Path | None:
     """The path, if a file is there."""
-    return path if path.is_file() else None
+    try:
+        return path if path.is_file() else None
+    except OSError:  # a name too long to be one
+        return None
+
+
+def with_ending(name: str, ending: str) -> str:
+    """A name with another ending, also one that is no name of a file, for which pathlib raises."""
+    path = Path(name)
+    return name.removesuffix(path.suffix) + ending
 
 
 def _frame(shot: Shot, with_depth: bool, first: bool) -> Frame:
@@ -135,6 +144,8 @@ def _frame(shot: Shot, with_depth: bool, first: bool) -> Frame:
         raise FrameError("missing_pose", f"frame {shot.id}: no pose")
     if shot.lens is None:
         raise FrameError("missing_intrinsics", f"frame {shot.id}: no intrinsics")
+    if not shot.lens.camera.sound:
+        raise FrameError("bad_intrinsics", f"frame {shot.id}: {shot.lens.camera} is no camera")
     fault = pose_fault(shot.pose) or ("identity_pose" if not first and np.array_equal(shot.pose, np.eye(4)) else None)
     if fault:
         raise FrameError(fault, f"frame {shot.id}: {fault.replace('_', ' ')}")
@@ -191,7 +202,7 @@ def _values8(source: Path | VideoFrame, reason: str, size: Size) -> NDArray[np.u
                 values = np.asarray(image.convert("L"))
         else:
             values = source.pixels()[..., 0]
-    except (FrameError, OSError, SyntaxError, ValueError) as error:
+    except (FrameError, *files.UNDECODABLE) as error:
         raise FrameError(reason, f"{source}: cannot be decoded ({error}); copy the file again") from error
     width, height = size
     rows = ((np.arange(height) + 0.5) * values.shape[0] / height).astype(np.intp)

@@ -215,7 +215,7 @@ def read_house(house: Path) -> list[Instance]:
                 if box[3].any():
                     axes = np.stack([box[1], box[2], np.cross(box[1], box[2])])
                     found.append(Instance(words[1], categories[words[3]], box_pose(axes, box[0]), 2 * box[3]))
-        except (IndexError, ValueError) as error:
+        except files.MALFORMED as error:
             raise ScanError(f"{house}, line {number}: not as Matterport3D writes it; copy the file again") from error
     return found
 

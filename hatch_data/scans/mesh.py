@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import trimesh
 from embreex.mesh_construction import TriangleMesh
 from embreex.rtcore_scene import EmbreeScene
 from numpy.typing import NDArray
@@ -148,6 +147,8 @@ class Part(NamedTuple):
 
 def read_parts(path: Path) -> list[Part]:
     """The parts of a mesh file in its one world. Raises `ScanError` where it cannot be read."""
+    import trimesh  # 20 MB, which builds of most layouts do without.
+
     try:
         scene = trimesh.load_scene(path, process=False)
         parts = []

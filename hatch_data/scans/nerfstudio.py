@@ -21,7 +21,7 @@ from hatch_data.errors import FrameError, ScanError
 from hatch_data.geometry import Array, Camera
 from hatch_data.scans import files, gravity
 from hatch_data.scans.lens import Lens
-from hatch_data.scans.lensed import Mask, Shot, Size, existing, lensed_frames
+from hatch_data.scans.lensed import Mask, Shot, Size, existing, lensed_frames, with_ending
 from hatch_data.scans.upright import upright
 from hatch_data.scene import DepthImage, Scene
 
@@ -56,7 +56,7 @@ def read(path: Path) -> Scene:
     file = path / "transforms.json"
     told = read_transforms(file)
     original_from_written, scale = applied(file, told)
-    unit_m = float(told.get("depth_unit_scale_factor", DEPTH_UNIT_M))
+    unit_m = _unit_m(file, told)
     shots = []
     for frame in told["frames"]:
         name = Path(str(frame.get("file_path")))
@@ -67,12 +67,12 @@ def read(path: Path) -> Scene:
         depth, mask = frame.get("depth_file_path"), frame.get("mask_path")
         shots.append(
             Shot(
-                id=str(name.with_suffix("")),
+                id=with_ending(str(name), ""),
                 pose=pose,
                 lens=read_lens(file, {**told, **frame}),
                 color=existing(path / name),
-                depth=DepthAny(path / depth, unit_m) if depth and (path / depth).is_file() else None,
-                mask=Mask(path / mask, 1) if mask else None,
+                depth=DepthAny(path / str(depth), unit_m) if depth and existing(path / str(depth)) else None,
+                mask=Mask(path / str(mask), 1) if mask else None,
                 gl=True,
             )
         )
@@ -82,13 +82,23 @@ def read(path: Path) -> Scene:
     return Scene(path.name, LAYOUT, space(path), upright(frames, up), up, "estimated", dropped=dropped, mesh=mesh)
 
 
+def _unit_m(file: Path, told: dict[str, Any]) -> float:
+    try:
+        unit_m = float(told.get("depth_unit_scale_factor", DEPTH_UNIT_M))
+    except files.MALFORMED as error:
+        raise ScanError(f"{file}: depth_unit_scale_factor is no number ({error}); restore the file") from error
+    if not 0 < unit_m < np.inf:
+        raise ScanError(f"{file}: depth_unit_scale_factor is {unit_m}; restore the file")
+    return unit_m
+
+
 def _has_image(file: Path) -> bool:
     """Whether an image that the file names is there; a file that cannot be read is left for `read` to tell about."""
     try:
         frames = read_transforms(file)["frames"]
     except ScanError:
         return True
-    return any((file.parent / str(frame.get("file_path"))).is_file() for frame in frames)
+    return any(existing(file.parent / str(frame.get("file_path"))) for frame in frames)
 
 
 def space(path: Path) -> str:
@@ -100,7 +110,7 @@ def read_transforms(file: Path) -> dict[str, Any]:
     """The file's contents, in which `frames` is a list of objects. Raises `ScanError` where it is not so."""
     try:
         told = json.loads(files.read_text(file))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ScanError(f"{file}: no JSON ({error}); restore the file") from error
     frames = told.get("frames") if isinstance(told, dict) else None
     if not isinstance(frames, list) or not all(isinstance(frame, dict) for frame in frames):
@@ -112,7 +122,7 @@ def written_pose(frame: dict[str, Any]) -> Array | None:
     """`transform_matrix` of a frame, (4, 4) as written; None where there is none or it is no matrix."""
     try:
         matrix = np.array(frame["transform_matrix"], dtype=np.float64)
-    except (KeyError, TypeError, ValueError):
+    except files.MALFORMED:
         return None
     if matrix.shape == (3, 4):
         matrix = np.concatenate([matrix, [[0.0, 0.0, 0.0, 1.0]]])
@@ -135,7 +145,7 @@ def read_lens(file: Path, told: dict[str, Any]) -> Lens | None:
         cx, cy = float(told.get("cx", width / 2)), float(told.get("cy", height / 2))
         distortion = tuple(float(told.get(name, 0.0)) for name in DISTORTION[model])
         k3 = float(told.get("k3", 0.0))
-    except (KeyError, TypeError, ValueError, ZeroDivisionError):
+    except files.MALFORMED:
         return None
     if model == "OPENCV" and k3:
         model, distortion = "FULL_OPENCV", (*distortion, k3, 0.0, 0.0, 0.0)
@@ -182,7 +192,7 @@ class DepthAny:
             else:
                 with Image.open(self.path) as image:
                     found = np.asarray(image)
-        except (OSError, SyntaxError, ValueError, EOFError) as error:
+        except files.UNDECODABLE as error:
             raise FrameError("unreadable_depth", f"{self.path}: cannot be decoded ({error}); copy it again") from error
         squeezed = found.reshape(found.shape[:2]) if found.ndim == 3 and found.shape[2] == 1 else found
         if squeezed.ndim != 2:

@@ -85,8 +85,8 @@ class Intrinsics:
         width, height = size
         if self.size and self.size != size:
             stated = f"for {self.size[0]}x{self.size[1]}"
-        elif not min(self.fx, self.fy) > 0:
-            stated = f"with focal lengths ({self.fx:g}, {self.fy:g})"
+        elif not Camera(width, height, self.fx, self.fy, self.cx, self.cy).sound:
+            stated = f"with focal lengths ({self.fx:g}, {self.fy:g}) around ({self.cx:g}, {self.cy:g})"
         elif not self.size and max(abs(self.cx / width - 0.5), abs(self.cy / height - 0.5)) > CENTRE_SHARE:
             stated = f"around ({self.cx:g}, {self.cy:g})"
         else:

@@ -13,9 +13,10 @@ from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from hatch_data.errors import FrameError
+from hatch_data.scans import files
 
 JPEG_QUALITY = 95
 
@@ -44,7 +45,7 @@ def _decoded(read_color: Callable[[], bytes]) -> Pixels:
     data = read_color()
     try:
         return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
-    except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as error:
+    except files.UNDECODABLE as error:
         raise FrameError(
             "unreadable_color", f"a colour image does not decode ({error}); copy the file again"
         ) from error

@@ -78,7 +78,7 @@ def _metadata(file: Path) -> dict[str, Any]:
         told = json.loads(files.read_text(file))
         if isinstance(told, dict):
             return told
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ScanError(f"{file}: no JSON ({error}); export the scan again") from error
     raise ScanError(f"{file}: holds no metadata; export the scan again")
 
@@ -87,7 +87,7 @@ def _poses(file: Path, told: dict[str, Any]) -> list[Array]:
     """World from camera, with OpenGL's axes."""
     try:
         table = np.array(told["poses"], dtype=np.float64).reshape(-1, 7)
-    except (KeyError, TypeError, ValueError) as error:
+    except files.MALFORMED as error:
         raise ScanError(f"{file}: needs 'poses', seven numbers each ({error!r}); export the scan again") from error
     return [pose_from_quaternion(row[:4], row[4:]) for row in table]
 
@@ -98,12 +98,21 @@ def _intrinsics(file: Path, told: dict[str, Any]) -> list[Intrinsics]:
         k = np.array(told["K"], dtype=np.float64).reshape(3, 3, order="F")
         rows = np.array(told.get("perFrameIntrinsicCoeffs") or [(k[0, 0], k[1, 1], k[0, 2], k[1, 2])], dtype=np.float64)
         return [Intrinsics(fx, fy, cx, cy, str(file)) for fx, fy, cx, cy in rows.reshape(-1, 4).tolist()]
-    except (KeyError, TypeError, ValueError) as error:
+    except files.MALFORMED as error:
         raise ScanError(f"{file}: needs 'K', nine numbers by columns ({error!r}); export the scan again") from error
 
 
 def _size(told: dict[str, Any], width: str, height: str) -> Size | None:
-    return (int(told[width]), int(told[height])) if told.get(width) and told.get(height) else None
+    """Raises `ScanError` for a size that is none."""
+    if not (told.get(width) and told.get(height)):
+        return None
+    try:
+        size = int(told[width]), int(told[height])
+    except files.MALFORMED as error:
+        raise ScanError(f"metadata: '{width}' and '{height}' are no size ({error!r}); export the scan again") from error
+    if not 0 < size[0] * size[1] <= files.MOST_PIXELS:
+        raise ScanError(f"metadata: '{width}' and '{height}' are no size ({size}); export the scan again")
+    return size
 
 
 def _first_size(colors: dict[int, Path]) -> Size | None:

@@ -86,7 +86,7 @@ def trajectory(log: Path, number_at: int) -> dict[int, Array]:
         try:
             number = int(lines[start].split()[number_at])
             pose = np.array(" ".join(lines[start + 1 : start + 5]).split(), dtype=np.float64).reshape(4, 4)
-        except (ValueError, IndexError) as error:
+        except files.MALFORMED as error:
             raise ScanError(
                 f"{log}: pose {start // 5} is not three integers and a 4x4 matrix; restore the file"
             ) from error
@@ -105,7 +105,7 @@ def intrinsics(path: Path) -> Intrinsics:
         told = json.loads(files.read_text(file))
         k = np.array(told["intrinsic_matrix"], dtype=np.float64).reshape(3, 3, order="F")
         size = (int(told["width"]), int(told["height"]))
-    except (ValueError, KeyError, TypeError) as error:
+    except files.MALFORMED as error:
         raise ScanError(
             f"{file}: needs width, height and intrinsic_matrix (nine numbers by columns), as Open3D writes them"
         ) from error

@@ -80,7 +80,7 @@ def instances(path: Path) -> list[Instance]:
             (str(one["objectId"]), str(one["label"]), [int(n) for n in one["segments"]])
             for one in files.read_json(groups)["segGroups"]
         ]
-    except (KeyError, TypeError, ValueError) as error:
+    except files.MALFORMED as error:
         raise ScanError(
             f"{groups}: needs segGroups (objectId, label, segments), and {segments.name} segIndices ({error!r}); "
             "restore the files or remove them to do without objects"

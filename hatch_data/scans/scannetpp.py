@@ -37,7 +37,7 @@ def instances(path: Path) -> list[Instance]:
     try:
         groups = json.loads(files.read_text(file))["segGroups"]
         return [Instance(str(g["objectId"]), str(g["label"]), *stated_box(g["obb"], file)) for g in groups]
-    except (KeyError, TypeError, ValueError) as error:
+    except files.MALFORMED as error:
         raise ScanError(f"{file}: no list of labelled boxes ({error!r}); restore the file or remove it") from error
 
 

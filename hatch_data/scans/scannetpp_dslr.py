@@ -22,7 +22,17 @@ from hatch_data.errors import ScanError
 from hatch_data.geometry import Array
 from hatch_data.scans import colmap, nerfstudio, scannetpp
 from hatch_data.scans.lens import straightened_raster
-from hatch_data.scans.lensed import GL_FROM_CAMERA, DepthFile, Mask, Shot, Size, by_number, existing, lensed_frames
+from hatch_data.scans.lensed import (
+    GL_FROM_CAMERA,
+    DepthFile,
+    Mask,
+    Shot,
+    Size,
+    by_number,
+    existing,
+    lensed_frames,
+    with_ending,
+)
 from hatch_data.scans.upright import upright
 from hatch_data.scene import Frame, Scene
 
@@ -91,8 +101,8 @@ def _shots(dslr: Path, images: Path, masks: Path, transforms: Path, distorted: b
         lens = image.lens if image and distorted else None
         if lens is None and frame:
             lens = nerfstudio.read_lens(transforms, {**told, **frame})
-        mask = existing(masks / Path(name).with_suffix(".png"))
-        depth = existing(dslr / "render_depth" / Path(name).with_suffix(".png")) if distorted else None
+        mask = existing(masks / with_ending(name, ".png"))
+        depth = existing(dslr / "render_depth" / with_ending(name, ".png")) if distorted else None
         shots.append(
             Shot(
                 id=Path(name).stem,

@@ -118,7 +118,7 @@ def _arkit(file: Path) -> dict[int, dict[str, Any]]:
     try:
         told = json.loads(files.read_text(file))
         return {_number(name, file): dict(frame) for name, frame in told.items()}
-    except (AttributeError, TypeError, ValueError) as error:
+    except files.MALFORMED as error:
         raise ScanError(f"{file}: no poses by frame ({error}); restore the file") from error
 
 
@@ -133,7 +133,7 @@ def _number(name: str, source: Path) -> int:
 def _matrix(told: dict[str, Any], name: str, side: int) -> Array | None:
     try:
         return np.array(told[name], dtype=np.float64).reshape(side, side)
-    except (KeyError, TypeError, ValueError):
+    except files.MALFORMED:
         return None
 
 

@@ -94,6 +94,6 @@ def _odometry(file: Path) -> dict[int, dict[str, float]]:
     for line in lines:
         try:
             rows[int(line["frame"])] = {name: float(value) for name, value in line.items()}
-        except (TypeError, ValueError) as error:
+        except files.MALFORMED as error:
             raise ScanError(f"{file}, line {lines.line_num}: {error}; restore the file") from error
     return rows

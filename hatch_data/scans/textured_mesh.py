@@ -234,7 +234,7 @@ def _instances(told: dict[str, Any], file: Path, textured: TexturedMesh, up: Arr
                 world_from_box, size_m = np.eye(4), upper - lower
                 world_from_box[:3, 3] = (lower + upper) / 2
             found.append(Instance(str(entry["name"]), label, world_from_box, size_m))
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except files.MALFORMED as error:
         raise ScanError(
             f"{file}: instance {len(found)} lacks a name, or aabb_min and aabb_max ({error}); restore the file"
         ) from error

@@ -77,7 +77,7 @@ def _references(file: Path, changed_ns: int) -> dict[str, str]:
             for place in files.read_json(file)
             for scan in (place, *place.get("scans", []))
         }
-    except (AttributeError, KeyError, TypeError) as error:
+    except files.MALFORMED as error:
         raise ScanError(f"{file}: no list of places with reference and scans ({error!r}); copy it again") from error
 
 
@@ -87,7 +87,7 @@ def _rig(info: files.Readable) -> Rig:
     def numbers(key: str, default: Array | None = None) -> Array:
         try:
             return np.array(told[key].split(), dtype=np.float64)
-        except (KeyError, ValueError) as error:
+        except files.MALFORMED as error:
             if default is not None and key not in told:
                 return default
             raise ScanError(f"{info}: '{key}' is missing or no numbers; restore the file") from error
@@ -95,8 +95,10 @@ def _rig(info: files.Readable) -> Rig:
     def intrinsics(what: str) -> Intrinsics:
         k = numbers(f"m_calibration{what}Intrinsic")
         width, height = numbers(f"m_{what.lower()}Width"), numbers(f"m_{what.lower()}Height")
-        if len(k) < 7 or len(width) != 1 or len(height) != 1:
-            raise ScanError(f"{info}: m_calibration{what}Intrinsic holds {len(k)} numbers; restore the file")
+        if len(k) < 7 or len(width) != 1 or len(height) != 1 or not np.isfinite([*k, *width, *height]).all():
+            raise ScanError(
+                f"{info}: m_calibration{what}Intrinsic holds {len(k)} numbers, not all of use; restore the file"
+            )
         return Intrinsics(k[0], k[5], k[2], k[6], f"{info}", (int(width[0]), int(height[0])))
 
     extrinsic = [numbers(f"m_calibration{what}Extrinsic", np.eye(4)).reshape(-1, 4) for what in ("Color", "Depth")]
@@ -116,7 +118,7 @@ def _instances(path: Path) -> list[Instance]:
         groups = files.read_json(semseg)["segGroups"] if semseg else _objects(path)
         labels = {str(one.get("objectId", one.get("id"))): str(one["label"]) for one in groups}
         boxes = {str(one.get("objectId", one.get("id"))): one["obb"] for one in groups if one.get("obb")}
-    except (AttributeError, KeyError, TypeError) as error:
+    except files.MALFORMED as error:
         raise ScanError(f"{semseg or path}: objects need an id and a label ({error!r}); restore the file") from error
     found = [Instance(id_, labels[id_], *stated_box(box, semseg or path)) for id_, box in boxes.items()]
     without = {id_: label for id_, label in labels.items() if id_ not in boxes}

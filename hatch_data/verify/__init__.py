@@ -113,7 +113,8 @@ def verify(folder: Path, scenes: Sequence[str] = (), layout: str | None = None) 
     for split, record in tqdm(_records(folder, manifest), total=total, unit="row", desc="verify", mininterval=1.0):
         where = str(record["id"])
         report.rows += 1
-        report.note("unique", where, seen.add(split, record))
+        if None not in (record["id"], record["scene"], record["task"], record["frames"]):
+            report.note("unique", where, seen.add(split, record))
         found = list(columns_fit(record))
         report.note("columns", where, found)
         if found:
@@ -167,7 +168,7 @@ def _records(folder: Path, manifest: dict[str, Any]) -> Iterator[tuple[str, dict
     """(split, record) of every row."""
     for split in manifest["totals"]["rows"]:
         if any(folder.glob(f"{split}-*.parquet")):
-            for record in read_rows(folder, split):
+            for record in read_rows(folder, split, sound=False):
                 yield split, record
 
 

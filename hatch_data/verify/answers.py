@@ -184,6 +184,17 @@ def order_is_that_of_the_maps(row: Row, terms: Terms) -> Iterator[str]:
     yield from contradicted(row, truth.capitalize() if row.form == "sentence" else truth)
 
 
+def turns_are_told(row: Row, terms: Terms) -> Iterator[str]:
+    """The turns about `up` from image to image are those that the question tells in steps of 5 degrees."""
+    told = re.findall(r"Image (\d) was taken after turning the camera (\d+) degrees to the (left|right)", row.question)
+    for image, number, way in told:
+        first, second = (pose[:3, 2] for pose in row.world_from_camera[int(image) - 2 : int(image)])
+        level = first @ second - (first @ row.up) * (second @ row.up)
+        turn = degrees(atan2(np.cross(first, second) @ row.up, level))
+        if abs((turn - int(number) * (1 if way == "left" else -1) + 180) % 360 - 180) > 2.6:
+            yield f"image {image}: turned by {turn:.0f} degrees to the left, told {number} to the {way}"
+
+
 def _match(row: Row, source: int, target: int) -> Match | None:
     return next((m for m in row.matches if (m.source, m.target) == (source, target)), None)
 
@@ -214,6 +225,7 @@ ANSWERS: dict[str, Check] = {
     "camera_motion_infer": camera_is_at_the_place,
     "camera_position": position_is_the_bearing,
     "hidden_point": point_is_hidden,
+    "mindcube_rotation": turns_are_told,
     "overlap": overlap_is_that_of_the_map,
     "overlap_order": order_is_that_of_the_maps,
     "patch_match": match_is_marked,

@@ -19,7 +19,7 @@ from hatch_train.errors import EvaluationError, ModelError
 from hatch_train.evaluation.samples import Sample
 from hatch_train.images import ImageReader
 from hatch_train.model import VisionLanguageModel, load
-from hatch_train.recipe import ModelSettings
+from hatch_train.settings import ModelSettings
 from hatch_train.stages.supervised import IMAGE_MARK, IMAGE_TOKEN, SupervisedSettings
 
 #: Asks for the actions before the answer, as in training.

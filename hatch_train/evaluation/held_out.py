@@ -6,22 +6,18 @@ their relative accuracy, and action lists, whatever stands around them.
 
 from __future__ import annotations
 
-import io
 import re
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from hatch_data.actions import parse_lenient, parse_text
 from hatch_data.errors import ActionError
-from hatch_data.markers import Marker, draw
 from hatch_train.data import Shards
 from hatch_train.errors import EvaluationError
 from hatch_train.evaluation.answers import letter, mean_relative_accuracy, number, right_letter
 from hatch_train.evaluation.samples import Benchmark, Sample, macro
+from hatch_train.images import IMAGE_COLUMNS, shown
 
 SMALL = (
     *("task", "form", "scene", "frames", "image_sizes", "world_from_camera", "up"),
@@ -42,26 +38,10 @@ def open_shards(data: Path, variant: str) -> Shards:
 
 def read(data: Path, variant: str) -> list[Sample]:
     shards = open_shards(data, variant)
-    return [_sample(row, partial(_images, shards, number)) for number, row in enumerate(shards.rows)]
-
-
-def _images(shards: Shards, number: int) -> list[bytes]:
-    row = shards.read(number, ("images", "markers"))
     return [
-        _marked(image["bytes"], [m for m in row["markers"] if m["image"] == index and not m["drawn"]])
-        for index, image in enumerate(row["images"])
+        _sample(row, lambda number=number: shown(shards.read(number, IMAGE_COLUMNS)))
+        for number, row in enumerate(shards.rows)
     ]
-
-
-def _marked(data: bytes, markers: list[dict[str, Any]]) -> bytes:
-    """The image with those of its markers that the stored one does not show yet."""
-    if not markers:
-        return data
-    image, file = Image.open(io.BytesIO(data)).convert("RGB"), io.BytesIO()
-    for marker in markers:
-        draw(image, Marker(tuple(marker["box"]), marker["label"], marker["color"]))
-    image.save(file, "png")
-    return file.getvalue()
 
 
 def _sample(row: dict[str, Any], images: Callable[[], list[bytes]]) -> Sample:

@@ -23,9 +23,9 @@ from hatch_train.data import Loaded
 from hatch_train.metrics import REWARDS
 from hatch_train.model import VisionLanguageModel
 from hatch_train.packing import Caps, Pack, Sample, pack
-from hatch_train.recipe import Positive
 from hatch_train.rewards import Rewards, judge
 from hatch_train.rollouts import Reference, log_probabilities, seed_of, until
+from hatch_train.settings import Positive
 from hatch_train.stages.base import Batch
 from hatch_train.stages.supervised import IMAGE_TOKEN, SLACK, Answers, Chats, Supervised, SupervisedSettings, prompts
 

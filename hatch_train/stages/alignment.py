@@ -28,7 +28,7 @@ from hatch_data.patches import FlowField, Grid, PatchMap, rebin, symmetric
 from hatch_data.settings import Settings
 from hatch_data.tracks import hard_negatives, look
 from hatch_train.images import ImageReader
-from hatch_train.recipe import Positive, Share
+from hatch_train.settings import Positive, Share
 
 LEVELS = ("region", "token")
 MATCH_COLUMNS = tuple(f"matches.list.element.{name}" for name in ("source", "target", "flow_size", "flow"))

@@ -14,7 +14,7 @@ from hatch_train.data import Item, Loaded, Shards
 from hatch_train.images import ImageReader
 from hatch_train.model import Processor, VisionLanguageModel
 from hatch_train.packing import Caps
-from hatch_train.recipe import Recipe, StageSettings
+from hatch_train.settings import RunSettings, StageSettings
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Stage(ABC, Generic[S, B]):
     #: Small columns from which the items and their sizes are known.
     small: ClassVar[tuple[str, ...]]
 
-    def __init__(self, name: str, settings: S, recipe: Recipe, processor: Processor):
+    def __init__(self, name: str, settings: S, recipe: RunSettings, processor: Processor):
         self.name, self.settings, self.recipe, self.processor = name, settings, recipe, processor
         self.images = ImageReader(processor, recipe.data.augment, recipe.data.image_cache_mb)
 

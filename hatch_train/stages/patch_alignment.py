@@ -15,9 +15,10 @@ from torch import Tensor, nn
 from hatch_train import metrics
 from hatch_train.data import Item, Loaded, Shards
 from hatch_train.errors import TrainingError
+from hatch_train.images import IMAGE_COLUMNS, shown
 from hatch_train.model import VisionLanguageModel
 from hatch_train.packing import Caps
-from hatch_train.recipe import Positive, StageSettings
+from hatch_train.settings import Positive, StageSettings
 from hatch_train.stages.alignment import (
     LEVELS,
     MATCH_COLUMNS,
@@ -91,14 +92,14 @@ class PatchAlignment(Stage[AlignmentSettings, Pairs]):
         return list(found.values())
 
     def batch(self, shards: Shards, items: list[Item], epoch: int) -> Pairs:
-        columns = ("id", "images", "image_sizes", *MATCH_COLUMNS)
+        columns = (*IMAGE_COLUMNS, "image_sizes", *MATCH_COLUMNS)
         ids, pixels, grids, pairs = [], [], [], []
         for item in items:
             row, rng = shards.read(item.row, columns), self.generator(item, epoch)
             pair = (row["matches"][item.match]["source"], row["matches"][item.match]["target"])
             sizes = [tuple(row["image_sizes"][i]) for i in pair]
-            data = [row["images"][i]["bytes"] for i in pair]
-            patches, grid = self.images.read(data, sizes, rng, row["id"])
+            images = shown(row)
+            patches, grid = self.images.read([images[i] for i in pair], sizes, rng, row["id"])
             ids.append(row["id"])
             pixels.append(patches)
             grids.append(grid)

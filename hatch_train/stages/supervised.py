@@ -22,10 +22,11 @@ from hatch_data.actions import format_pairs, parse_json
 from hatch_data.errors import ActionError, ShardError
 from hatch_train import metrics
 from hatch_train.data import Item, Loaded, Shards
+from hatch_train.images import IMAGE_COLUMNS, shown
 from hatch_train.model import VisionLanguageModel
 from hatch_train.packing import Caps, Pack, Sample, pack, token_losses
-from hatch_train.recipe import Positive, Share, StageSettings
 from hatch_train.rewards import Wanted, judge
+from hatch_train.settings import Positive, Share, StageSettings
 from hatch_train.stages.alignment import (
     MATCH_COLUMNS,
     AlignmentTerm,
@@ -50,14 +51,15 @@ SLACK = 16
 
 class SupervisedSettings(StageSettings):
     """A pack holds at most `tokens` tokens and `patches` vision patches. `share` of the rows, drawn by the seed, are
-    trained on. `instruction` follows the question where the reply starts with actions. `alignment`, a group of the
-    settings of a patch_alignment's loss, adds it for all pairs of a row's images, `alignment_weight` times. `replies`
-    held-out samples are answered by greedy generation."""
+    trained on, of those of the `tasks` named or of all. `instruction` follows the question where the reply starts with
+    actions. `alignment`, a group of the settings of a patch_alignment's loss, adds it for all pairs of a row's images,
+    `alignment_weight` times. `replies` held-out samples are answered by greedy generation."""
 
     kind: Literal["supervised"] = "supervised"
     tokens: Positive = 8192
     patches: Positive = 32768
     share: Annotated[Share, Field(gt=0)] = 1.0
+    tasks: tuple[str, ...] = ()
     with_actions: bool = True
     instruction: str = (
         "First write the actions that lead from each view to each later one in <action></action>, "
@@ -121,7 +123,8 @@ class Supervised(Stage[SupervisedSettings, Chats]):
         return {"text": 1.0, **aligned}
 
     def items(self, shards: Shards) -> list[Item]:
-        drawn = np.arange(len(shards.rows))
+        tasks = self.settings.tasks
+        drawn = np.array([k for k, row in enumerate(shards.rows) if not tasks or row["task"] in tasks], np.int64)
         if self.settings.share < 1 and shards.split == "train":
             count = max(1, round(self.settings.share * len(drawn)))
             drawn = np.sort(np.random.default_rng(self.recipe.seed).permutation(drawn)[:count])
@@ -177,7 +180,7 @@ class Supervised(Stage[SupervisedSettings, Chats]):
         aligned: dict[tuple[int, int], dict[str, View]] = {}
         images = 0
         for item in items:
-            row = shards.read(item.row, ("id", "images", *self.small, *(MATCH_COLUMNS if term else ())))
+            row = shards.read(item.row, (*IMAGE_COLUMNS, *self.small, *(MATCH_COLUMNS if term else ())))
             chat, rng = self.chat(row), self.generator(item, epoch)
             samples.append(self._sample(row, chat, rng))
             chats.append(chat)
@@ -195,7 +198,7 @@ class Supervised(Stage[SupervisedSettings, Chats]):
 
     def _sample(self, row: dict[str, Any], chat: Chat, rng: np.random.Generator) -> Sample:
         sizes = [tuple(size) for size in row["image_sizes"]]
-        pixels, grids = self.images.read([image["bytes"] for image in row["images"]], sizes, rng, row["id"])
+        pixels, grids = self.images.read(shown(row), sizes, rng, row["id"])
         prompt, reply = (self._encode(text) for text in (chat.prompt, chat.reply))
         marks = prompt == self.processor.token_id(IMAGE_TOKEN)
         if marks.sum() != len(grids):

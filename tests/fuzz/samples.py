@@ -114,7 +114,7 @@ SCANS: dict[str, tuple[Write, ...]] = {
         _scan(lambda f: colmap.write(f, POSES, Lens(colmap.CAMERA), binary=True)),
         _scan(lambda f: colmap.write(f, POSES, colmap.OPENCV, depth="png", binary=True)),
     ),
-    "hypersim": (_scan(lambda f: hypersim.write(f, POSES)),),
+    "hypersim": (_scan(lambda f: hypersim.write(f, {n: room.walk(8)[n] for n in range(4, 8)})),),
     "imported": (_spar_questions,),
     "matterport": (
         _scan(lambda f: matterport.write_undistorted(f, POSES), _house),
@@ -170,6 +170,6 @@ def write_build(root: Path) -> Path:
     asked = "questions={patch_match: 1, camera_motion: 1, point_depth: 1, view_order: 1}"
     out = root / "data" / "built"
     out.parent.mkdir(parents=True)
-    small = ("frames.every=20", "pairs.per_frame=1", "groups.sizes={2: 2, 3: 1}", "rows_per_scene=4")
+    small = ("frames.every=12", "pairs.per_frame=1", "groups.sizes={2: 2, 3: 1}", "rows_per_scene=4")
     build_small(out, "synthetic:2", asked, "images.longest_side_px=112", "images.markers=stored", *small)
     return out

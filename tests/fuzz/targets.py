@@ -76,7 +76,7 @@ def merge(place: Path, out: Path) -> bool:
     """`hatch-data merge` of a folder with nothing else."""
     from hatch_data import merge
 
-    merge.summary(merge.merge([place], out / "merged"), out)
+    merge.summary(merge.merge([place], out / "merged", {}), out)
     return True
 
 
@@ -90,15 +90,16 @@ def audit(place: Path, out: Path) -> bool:
 
 def train(place: Path, out: Path) -> bool:
     """All that the trainer's workers read, of both stages: the plan, and every batch of it once."""
-    from hatch_train.loop import learnable_texts, plan_of
+    from hatch_train.folder import plan_of
+    from hatch_train.loop import learnable_texts
     from hatch_train.model import load_processor
     from hatch_train.recipe import Recipe
-    from hatch_train.stages import kinds
+    from hatch_train.stages import KINDS
 
     recipe = _train_recipe(place, out, Recipe)
     processor = load_processor(recipe.model, learnable_texts(recipe))
     for name, settings in recipe.stages.items():
-        stage = kinds()[settings.kind](name, settings, recipe, processor)
+        stage = KINDS[settings.kind](name, settings, recipe, processor)
         plan = plan_of(stage)
         for pack in plan.epoch(0):
             stage.batch(plan.shards, [plan.items[k] for k in pack], 0)
@@ -128,8 +129,5 @@ def one_line(told: str) -> None:
 TARGETS: dict[str, tuple[Read, tuple[samples.Write, ...]]] = {
     **{name: (build, forms) for name, forms in samples.SCANS.items()},
     "imported": (build_imported, samples.SCANS["imported"]),
-    **{
-        f"shards: {read.__name__}": (read, (samples.write_build,))
-        for read in (verify, inspect, merge, audit, train)
-    },
+    **{f"shards: {read.__name__}": (read, (samples.write_build,)) for read in (verify, inspect, merge, audit, train)},
 }

@@ -27,8 +27,8 @@ STAND_M, EYE_M, TURNS = 2.0, 1.5, 12
 def circled() -> list[tuple[SyntheticScene, SceneViews]]:
     """Synthetic scenes whose frames look, from all sides in a room, at something that stands in it."""
     found = []
-    for exact, _ in scenes()[:4]:
-        poses = [pose for one in exact.instances for pose in around(exact, one.world_from_box[:3, 3])][:40]
+    for exact, _ in scenes()[:3]:
+        poses = [pose for one in exact.instances for pose in around(exact, one.world_from_box[:3, 3])][:28]
         circling = SyntheticScene(exact.index, exact.furnished, exact.camera, poses)
         scene, views = circling.scene(), ViewStore()
         for frame in scene.frames:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from hatch_data.questions import Rejection, family
+from hatch_data.verify.answers import ANSWERS
 from tests.questions.asked import Asked, FakeGroup
 from tests.questions.exact_candidates import angle, asked_in, colors_mean_nothing, off, share, tells_no_image
 from tests.questions.exact_objects import centers, objects, speaks_of_no_names
@@ -85,6 +86,21 @@ def test_turns_on_one_spot_are_told():
             turn = wrapped(orientation(b)[0] - orientation(a)[0])
             assert abs(wrapped(turn - int(number) * (1 if way == "left" else -1))) <= 2.51
             assert abs(turn) >= 15
+
+
+def test_verify_finds_a_turn_that_is_told_wrongly():
+    for one in questions("mindcube_rotation")[:20]:
+        row = FakeGroup(
+            question=one.question.text,
+            world_from_camera=[one.pose(k) for k in range(len(one.group))],
+            up=one.group.up,
+        )
+        assert not list(ANSWERS["mindcube_rotation"](row, None))
+        mirrored = re.sub(
+            r"(left|right) from", lambda m: {"left": "right", "right": "left"}[m[1]] + " from", row.question
+        )
+        row.question = mirrored
+        assert list(ANSWERS["mindcube_rotation"](row, None))
 
 
 def test_all_images_show_the_object_that_is_walked_around():

@@ -11,7 +11,8 @@ import torch
 
 from hatch_data.settings import validate
 from hatch_train.model import VisionLanguageModel, load
-from hatch_train.recipe import ModelSettings, Recipe
+from hatch_train.recipe import Recipe
+from hatch_train.settings import ModelSettings
 from hatch_train.shapes import FAMILIES
 from tests.train import rows
 

@@ -13,7 +13,7 @@ from hatch_train import checkpoint
 from hatch_train.checkpoint import Position
 from hatch_train.errors import TrainingError
 from hatch_train.model import VisionLanguageModel, load, part_of
-from hatch_train.recipe import ModelSettings
+from hatch_train.settings import ModelSettings
 from tests.train.conftest import MODEL, SIZES
 
 

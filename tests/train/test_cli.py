@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 from click.testing import CliRunner, Result
+from PIL import Image
 
 from hatch_train.cli import main
 from tests.train.conftest import MODEL
@@ -73,9 +74,12 @@ def test_real_models_dry_run_without_weights_or_gpu(name: str, memory_gb: int, s
     assert "torch sees no GPU" in refused.stderr and "\n" not in refused.stderr.strip()
 
 
-def test_check_shows_one_sample_and_the_sizes(recipe: Path) -> None:
+def test_check_shows_one_sample_and_the_sizes(recipe: Path, tmp_path: Path) -> None:
     result = call("check", recipe)
     assert result.exit_code == 0, result.output
+    picture = tmp_path / "run-check.png"
+    assert str(picture) in result.stdout and Image.open(picture).width == 1600
+    assert not (tmp_path / "run").exists()
     assert "[12 image tokens]" in result.stdout
     assert "--- learnt\n<action>[" in result.stdout
     found = json.loads(call("check", recipe, "--json").stdout)

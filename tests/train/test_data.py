@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from hatch_data.errors import ShardError
+from hatch_data.markers import Marker, draw
+from hatch_data.shards import PlacedMarker
 from hatch_train.data import Item, Plan, Shards, batches, held_out
 from hatch_train.images import ImageReader, jitter
 from hatch_train.model import VisionLanguageModel
 from hatch_train.packing import Caps
-from hatch_train.recipe import AugmentSettings
+from hatch_train.settings import AugmentSettings
+from hatch_train.stages import KINDS
 from hatch_train.stages.supervised import Supervised
 from tests.train import rows
 from tests.train.conftest import MakeRecipe
@@ -118,15 +124,11 @@ def test_batches_do_not_depend_on_the_workers(make_recipe: MakeRecipe, tiny: Vis
 
 def test_pixels_are_those_of_the_image_processor(each_tiny: VisionLanguageModel) -> None:
     """Decoding, resizing and normalising ourselves gives what plain transformers feeds the model."""
-    from io import BytesIO
-
-    from PIL import Image
-
     one = rows.row(3)
     reader = ImageReader(each_tiny.processor, None, 16)
     for _ in range(2):  # the second time from the cache
         pixels, grids = reader.read(one.images, one.image_sizes, np.random.default_rng(0), one.id)
-    plain = each_tiny.processor.images([Image.open(BytesIO(data)) for data in one.images], return_tensors="pt")
+    plain = each_tiny.processor.images([Image.open(io.BytesIO(data)) for data in one.images], return_tensors="pt")
     assert torch.equal(plain["image_grid_thw"], torch.from_numpy(grids))
     assert torch.allclose(plain["pixel_values"], each_tiny.normalised(torch.from_numpy(pixels)), atol=1e-6)
 
@@ -140,6 +142,28 @@ def test_jitter_is_a_change_of_light() -> None:
     assert not np.array_equal(first, second)
     order = np.argsort(image[..., 0], axis=None)
     assert (np.diff(first[..., 0].ravel()[order].astype(int)) >= 0).all()
+
+
+@pytest.mark.parametrize("kind", ["patch_alignment", "supervised"])
+def test_markers_that_are_only_stored_are_drawn(
+    kind: str, make_recipe: MakeRecipe, tiny: VisionLanguageModel, tmp_path: Path
+) -> None:
+    """A row whose marker is stored beside its image is trained on as one whose image shows it."""
+    plain, box = rows.row(5), (0.25, 0.25, 0.5, 0.5)
+    image, file = Image.open(io.BytesIO(plain.images[1])), io.BytesIO()
+    draw(image, Marker(box, "A", "#ff0000"))
+    image.save(file, "png")
+    stored = replace(plain, markers=[PlacedMarker(1, box, "A", "#ff0000", drawn=False)])
+    drawn = replace(plain, images=[plain.images[0], file.getvalue()], markers=[replace(stored.markers[0], drawn=True)])
+    recipe = make_recipe({"s": {"kind": kind, "steps": 1, "learning_rate": 1e-3}})
+    stage = KINDS[kind]("s", recipe.stages["s"], recipe, tiny.processor)
+    pixels = []
+    for name, one in {"plain": plain, "stored": stored, "drawn": drawn}.items():
+        rows.write(tmp_path / name, "train", [one])
+        shards = Shards([str(tmp_path / name)], "train", stage.small)
+        batch = stage.batch(shards, stage.items(shards)[:1], 0)
+        pixels.append(getattr(batch, "pack", batch).pixels)
+    assert torch.equal(pixels[1], pixels[2]) and not torch.equal(pixels[0], pixels[1])
 
 
 @pytest.mark.parametrize("workers", [0, 1])

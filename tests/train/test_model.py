@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from transformers import AutoImageProcessor, AutoTokenizer
 
 from hatch_train.model import VisionLanguageModel, count_parameters, load_processor
-from hatch_train.recipe import ModelSettings, TinySettings
+from hatch_train.settings import ModelSettings, TinySettings
 from hatch_train.tokenizer import SPECIAL_TOKENS, train_tokenizer
 
 TEXTS = ["move_forward 1.2m, turn_left 30deg", "Which way does the camera turn?"] * 30

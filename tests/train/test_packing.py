@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from hatch_train.model import VisionLanguageModel
-from hatch_train.packing import Caps, Sample, first_fit, pack, position_ids, supervised_logits, token_losses
+from hatch_train.packing import Caps, Sample, first_fit, pack, position_ids, token_losses
 
 
 def sample(model: VisionLanguageModel, number: int, grids: list[tuple[int, int]]) -> Sample:
@@ -38,8 +38,7 @@ def gradients(model: VisionLanguageModel, packs: list[list[Sample]]) -> torch.Te
     model.model.zero_grad()
     image_token = model.processor.token_id("<|image_pad|>")
     for samples in packs:
-        logits, targets = supervised_logits(model, pack(samples, image_token))
-        F.cross_entropy(logits, targets, reduction="sum").backward()
+        token_losses(model, pack(samples, image_token)).sum().backward()
     return torch.cat([p.grad.flatten() for p in model.model.parameters() if p.grad is not None])
 
 
@@ -65,8 +64,9 @@ def test_losses_in_chunks_are_those_of_all_logits(model: VisionLanguageModel, mo
     packed = pack(
         [sample(model, number, grids) for number, grids in enumerate(GRIDS)], model.processor.token_id("<|image_pad|>")
     )
-    logits, targets = supervised_logits(model, packed)
-    expected = F.cross_entropy(logits / 0.7, targets, reduction="none")
+    inputs = {"input_ids": packed.ids, "position_ids": position_ids(model, packed), "mm_token_type_ids": packed.types}
+    logits = model.logits(model.hidden_states(inputs, packed.pixels, packed.grids))[0, :-1] / 0.7
+    expected = F.cross_entropy(logits, packed.ids[0, 1:], reduction="none")[packed.supervised[0, 1:]]
     found = []
     for chunk in (1024, 5):
         monkeypatch.setattr("hatch_train.packing.LOSS_CHUNK", chunk)

@@ -29,14 +29,14 @@ from hatch_train.errors import Stopped, TrainingError
 from hatch_train.model import load
 from hatch_train.recipe import Recipe
 from hatch_train.shapes import FAMILIES
-from hatch_train.stages import kinds
+from hatch_train.stages import KINDS
 from tests.train import conftest, rows
 from tests.train.conftest import MakeRecipe, model_of
 
-COMMON = {"learning_rate": 3e-3, "validation": 2, "accumulate": 4}
+COMMON = {"learning_rate": 3e-3, "validation": 2, "accumulate": 2}
 STAGES: dict[str, dict[str, Any]] = {
-    "alignment": {"kind": "patch_alignment", "steps": 4, "pairs": 2, **COMMON},
-    "supervised": {"steps": 4, "tokens": 320, "replies": 2, "max_new_tokens": 4, **COMMON},
+    "alignment": {"kind": "patch_alignment", "steps": 3, "pairs": 2, **COMMON},
+    "supervised": {"steps": 3, "tokens": 320, "replies": 2, "max_new_tokens": 4, **COMMON},
 }
 
 
@@ -74,7 +74,7 @@ def gradients(recipe: Recipe, name: str) -> tuple[float, np.ndarray]:
     with parallel.joined(torch.device("cpu")):
         model = load(recipe.model, loop.learnable_texts(recipe), recipe.seed)
         parallel.shard(model.shell, model.blocks, torch.device("cpu"))
-        stage = kinds()[recipe.stages[name].kind](name, recipe.stages[name], recipe, model.processor)
+        stage = KINDS[recipe.stages[name].kind](name, recipe.stages[name], recipe, model.processor)
         shards = Shards(recipe.data.shards, "train", stage.small)
         packs = [[item] for item in stage.items(shards)[:4]]
         mine = [stage.batch(shards, pack, 0) for pack in packs[parallel.rank() :: parallel.world()]]
@@ -135,17 +135,17 @@ def stopped_after(recipe: Recipe, steps: int) -> str:
 
 
 def test_a_run_goes_on_with_two_processes_and_back_with_one(make_recipe: MakeRecipe, tmp_path: Path) -> None:
-    """One process, two from the third step on, one again from the sixth: the curve of one process throughout."""
+    """One process, two from the third step on, one again from the fifth: the curve of one process throughout."""
     whole = make_recipe(STAGES, output=str(tmp_path / "whole"))
     loop.run(whole)
     recipe = make_recipe(STAGES)
     assert "after step 2 of stage alignment" in stopped_after(recipe, 2)
-    said = together(2, stopped_after, recipe, 3)
+    said = together(2, stopped_after, recipe, 2)
     assert said.count(1) == 1  # of two that stop, one says so
     assert any(isinstance(one, str) and "step 1 of stage supervised" in one for one in said)
     loop.run(recipe)
     expected, found = curve(whole), curve(recipe)
-    assert [len(values) for values in found.values()] == [4, 4]
+    assert [len(values) for values in found.values()] == [3, 3]
     for name in STAGES:
         assert found[name] == pytest.approx(expected[name], abs=1e-4)
     first, second = (load_file(Path(r.output) / "model" / "model.safetensors") for r in (whole, recipe))

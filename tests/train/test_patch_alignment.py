@@ -218,7 +218,7 @@ def test_every_parameter_that_is_trained_is_reached(family: str, make_recipe: Ma
 def stage_with(make_recipe: MakeRecipe, model: VisionLanguageModel, **settings: object) -> PatchAlignment:
     recipe = make_recipe({"patch_alignment": {"steps": 1, "learning_rate": 1e-3, **settings}})
     stage = PatchAlignment("patch_alignment", recipe.stages["patch_alignment"], recipe, model.processor)
-    attach_heads(model, recipe)
+    attach_heads(model, recipe.stages, recipe.seed)
     return stage
 
 

@@ -144,7 +144,7 @@ def test_alignment_beside_the_answers(make_recipe: MakeRecipe, tmp_path: Path) -
         data={"shards": [str(tmp_path / "mixed")], "workers": 0},
     )
     model = load(recipe.model, ["text"], seed=0)
-    attach_heads(model, recipe)
+    attach_heads(model, recipe.stages, recipe.seed)
     stage = Supervised("supervised", recipe.stages["supervised"], recipe, model.processor)
     batch = batch_of(stage, tmp_path / "mixed", 2)
     assert list(batch.views) == [(0, 1), (0, 2), (1, 2), (3, 4)] and batch.counts["cosine"] == 4

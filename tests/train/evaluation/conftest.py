@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from hatch_train.model import load
-from hatch_train.recipe import ModelSettings
+from hatch_train.settings import ModelSettings
 from tests.train import rows
 from tests.train.conftest import MODEL
 
