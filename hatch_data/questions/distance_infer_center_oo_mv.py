@@ -6,7 +6,7 @@ import numpy as np
 
 from hatch_data.group import ViewGroup
 from hatch_data.questions import Question, Rejection, choose
-from hatch_data.questions._objects import BY_CENTERS, CLEAR_RATIO, WORD_M, capital, marked, marks, named, pick_spread
+from hatch_data.questions._objects import BY_CENTERS, CLEAR_RATIO, WORD_M, capital, marks, named, pick_spread
 
 VIEWS = (2, 4)
 NEARER, FARTHER = ("closer to", "nearer to"), ("farther from", "more distant from")
@@ -20,7 +20,8 @@ INSTRUCTION = "Answer with the color of the box: green or blue."
 
 
 def ask(group: ViewGroup, rng: np.random.Generator) -> Question | Rejection:
-    """One of two objects, by Euclidean distance of the centres; which of them is green is drawn.
+    """One of two objects, by Euclidean distance of the centres; which of them is green is drawn. The text does not say
+    which image a box is in: what shares an image is near.
 
     Rejected: `no_objects`, `too_few_clear_objects`, `alike` (the distances differ by less than 0.3 m or a quarter).
     """
@@ -38,7 +39,7 @@ def ask(group: ViewGroup, rng: np.random.Generator) -> Question | Rejection:
     answer = OPTIONS[distances.index(near_m if nearer else far_m)]
     side = choose(NEARER if nearer else FARTHER, rng)
     objects = {"red": red, "green": green, "blue": blue}
-    text = choose(PHRASINGS, rng).format(side=side, **{color: marked(one, color) for color, one in objects.items()})
+    text = choose(PHRASINGS, rng).format(side=side, **{color: f"the object in the {color} box" for color in objects})
     sentence = f"{capital(named(objects[answer], answer))} is {side} {named(red, 'red')}."
     options = tuple(OPTIONS[k] for k in rng.permutation(2))
     return Question(capital(f"{text} {BY_CENTERS}"), answer, sentence, INSTRUCTION, options, markers=marks(objects))
