@@ -189,6 +189,9 @@ class ShardWriter:
             if self._watch is not None:
                 self._watch(table)
             self._parquet.write_table(table)
+            del table
+            # Else Arrow keeps up to 30 MB that the rest of the process could use.
+            pa.default_memory_pool().release_unused()
             self.rows += len(self._waiting)
             self._waiting, self._waiting_bytes = [], 0
 

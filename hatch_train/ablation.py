@@ -199,21 +199,21 @@ def _runs(ablation: Ablation) -> list[dict[str, Any]]:
                 "stages": stages,
                 "arms": [name for name, arm in ablation.arms.items() if arm.stages[: len(stages)] == stages],
                 **consumed(folders[ablation.seed]),
-                "losses": {seed: losses(folder, stages[-1]) for seed, folder in folders.items()},
+                "curves": {seed: learning_curve(folder, stages[-1]) for seed, folder in folders.items()},
                 "before and after": {seed: _figures(folder, stages[-1]) for seed, folder in folders.items()},
             }
         )
     return found
 
 
-def losses(folder: Path, stage: str) -> list[tuple[int, float]]:
-    """(step, loss) of a run, as it was logged; of a step that was taken twice, the last."""
+def learning_curve(folder: Path, stage: str) -> list[tuple[int, float]]:
+    """(step, loss) of a run, or its reward where it earns one, as logged; of a step that was taken twice, the last."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     board = EventAccumulator(str(folder / "tensorboard"), size_guidance={"scalars": 0})
     board.Reload()
-    tag = f"{stage}/loss"
-    logged = board.Scalars(tag) if tag in board.Tags()["scalars"] else []
+    names = [f"{stage}/{term}" for term in ("reward", "loss")]
+    logged = next((board.Scalars(name) for name in names if name in board.Tags()["scalars"]), [])
     return sorted({event.step: event.value for event in logged}.items())
 
 

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from hatch_train.ablation import Ablation
 
 COLOURS = ("#9a9a9a", "#c2410c", "#1f6fb4", "#15803d", "#7c3aed", "#b45309", "#0e7490")
+#: Panels of curves beside one another.
+PANELS = 3
 #: Examples of each sort.
 EXAMPLES = 3
 
@@ -45,8 +47,13 @@ def draw_curves(curves: Mapping[str, Mapping[str, Mapping[Any, Sequence]]], path
     """A panel a curve: for each arm or run the mean over seeds and the range of the seeds."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(4.2 * len(curves), 3.4), layout="constrained")
-    for axes, (name, lines) in zip(np.atleast_1d(figure.subplots(1, len(curves))), curves.items(), strict=True):
+    columns = min(PANELS, len(curves))
+    rows = -(-len(curves) // columns)
+    figure = Figure(figsize=(4.2 * columns, 3.2 * rows), layout="constrained")
+    panels = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for axes in panels[len(curves) :]:
+        axes.axis("off")
+    for axes, (name, lines) in zip(panels, curves.items(), strict=False):
         for (arm, seeds), colour in zip(lines.items(), _colours(), strict=False):
             points = [np.array(own, float).reshape(-1, 2) for own in seeds.values()]
             length = min(len(own) for own in points)
@@ -87,7 +94,10 @@ def draw_examples(
         axes.imshow(_side_by_side(images))
         axes.axis("off")
         first = next(iter(arms.values()))
-        said = [f"{'+' if _right(found, name) else '-'} {arm}: {found['said'][name]}" for arm, found in arms.items()]
+        said = [
+            f"{arm}: {found['said'][name]} ({'right' if _right(found, name) else 'wrong'})"
+            for arm, found in arms.items()
+        ]
         lines = [what, question, f"truth: {first['truth'][name]}", *said]
         axes.text(1.02, 1, "\n".join(lines), transform=axes.transAxes, va="top", fontsize=7, wrap=True)
     figure.savefig(path, dpi=110)

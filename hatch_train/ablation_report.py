@@ -53,8 +53,11 @@ def write_report(ablation: Ablation, results: Results, runs: list[dict[str, Any]
     if runs:
         by_stage: dict[str, dict[str, Any]] = {}
         for run in runs:
-            by_stage.setdefault(f"{run['stages'][-1]}: loss", {})[" + ".join(run["stages"])] = run["losses"]
-        draw_curves(by_stage, output / "losses.png", "loss")
+            stage = run["stages"][-1]
+            rewarded = ablation.stages[stage].kind == "action_then_answer"
+            title = f"{stage}: {'reward' if rewarded else 'loss'}"
+            by_stage.setdefault(title, {})[", ".join(run["arms"])] = run["curves"]
+        draw_curves(by_stage, output / "training.png", "")
     write_text(output / "report.md", markdown(report, pictures))
     return report
 
@@ -202,7 +205,7 @@ def markdown(report: Mapping[str, Any], pictures: Mapping[str, Sequence[str]]) -
         for run in report["runs"]
     ]
     if report["runs"]:
-        lines += ["", "![losses](losses.png)"]
+        lines += ["", "![training](training.png)"]
     return "\n".join(lines) + "\n"
 
 

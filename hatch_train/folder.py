@@ -88,17 +88,18 @@ class Report:
 
     def stage(self, stage: Stage, plan: Plan) -> dict[str, Any]:
         """The part of a stage, to be filled."""
-        packs = plan.epoch(0)
-        facts = {
-            "kind": stage.settings.kind,
-            "steps": stage.settings.steps,
-            "items": len(plan.items),
-            "dropped": plan.dropped,
-            "packs": len(packs),
-            "fill": round(plan.fill(packs), 4),
-            "skipped": [],
-        }
-        return self.tree["stages"].setdefault(stage.name, facts)
+        if stage.name not in self.tree["stages"]:
+            packs = plan.epoch(0)
+            self.tree["stages"][stage.name] = {
+                "kind": stage.settings.kind,
+                "steps": stage.settings.steps,
+                "items": len(plan.items),
+                "dropped": plan.dropped,
+                "packs": len(packs),
+                "fill": round(plan.fill(packs), 4),
+                "skipped": [],
+            }
+        return self.tree["stages"][stage.name]
 
     def save(self) -> None:
         write_text(self.path, json.dumps(self.tree, indent=2))

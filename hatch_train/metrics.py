@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -118,41 +118,54 @@ def _verbs(pairs: list[Pair] | None) -> Any:
     return pairs and [(source, target, [step.verb for step in actions]) for source, target, actions in pairs]
 
 
-def most_frequent(targets: Sequence[str], tasks: Sequence[str]) -> list[str]:
-    """The reply that is right most often for its task, as the same guess for every sample of it: the actions and the
-    answer each the most frequent among `targets` themselves, so no constant guess does better."""
-    best: dict[str, str] = {}
-    for task in set(tasks):
-        replies = [read_reply(target) for target, kind in zip(targets, tasks, strict=True) if kind == task]
-        actions = Counter(reply.actions for reply in replies if reply and reply.actions is not None).most_common(1)
-        answer = Counter(reply.answer for reply in replies if reply).most_common(1)[0][0]
-        block = f"<action>{actions[0][0]}</action>" if actions else ""
-        best[task] = f"{block}<answer>{answer}</answer>"
-    return [best[task] for task in tasks]
+def most_frequent(wanted: Sequence[Wanted], tasks: Sequence[str]) -> list[str]:
+    """The constant reply that is right most often: for each pair of places in a row the most frequent actions among
+    those wanted there, for each task the most frequent answer."""
+
+    def best_actions(said: list[Actions]) -> Actions:
+        return Counter(said).most_common(1)[0][0]
+
+    def best_answer(group: list[Wanted]) -> str:
+        return Counter(one.answer for one in group).most_common(1)[0][0]
+
+    return _constant(wanted, tasks, best_actions, best_answer)
 
 
 def central(wanted: Sequence[Wanted], tasks: Sequence[str]) -> list[str]:
-    """What a model can earn that never looks: for each pair of places in a row, the actions among those wanted there
-    that agree best with all of them; for each task the answer that earns most."""
+    """The constant reply that earns most: for each pair of places in a row, the actions among those wanted there that
+    agree best with all of them; for each task the answer with the highest reward."""
+
+    def best_actions(said: list[Actions]) -> Actions:
+        motions = [execute(one) for one in said]
+        return said[int(np.argmax([sum(agreement(one, other) for other in motions) for one in motions]))]
+
+    def best_answer(group: list[Wanted]) -> str:
+        earned = [sum(answer_reward(one.answer, other.answer, other.options) for other in group) for one in group]
+        return group[int(np.argmax(earned))].answer
+
+    return _constant(wanted, tasks, best_actions, best_answer)
+
+
+def _constant(
+    wanted: Sequence[Wanted],
+    tasks: Sequence[str],
+    best_actions: Callable[[list[Actions]], Actions],
+    best_answer: Callable[[list[Wanted]], str],
+) -> list[str]:
+    """What a model can say that never looks, chosen among what is wanted of these very samples."""
     actions: dict[tuple[int, int], list[Actions]] = defaultdict(list)
     alike: dict[str, list[Wanted]] = defaultdict(list)
     for what, task in zip(wanted, tasks, strict=True):
         alike[task].append(what)
         for source, target, own in what.pairs:
             actions[source, target].append(own)
-    best_actions, best_answer = {}, {}
-    for pair, said in actions.items():
-        motions = [execute(one) for one in said]
-        worth = [sum(agreement(one, other) for other in motions) for one in motions]
-        best_actions[pair] = said[int(np.argmax(worth))]
-    for task, group in alike.items():
-        earned = [sum(answer_reward(one.answer, other.answer, other.options) for other in group) for one in group]
-        best_answer[task] = group[int(np.argmax(earned))].answer
+    steps = {pair: best_actions(said) for pair, said in actions.items()}
+    answers = {task: best_answer(group) for task, group in alike.items()}
     replies = []
     for what, task in zip(wanted, tasks, strict=True):
-        pairs = [(source, target, best_actions[source, target]) for source, target, _ in what.pairs]
+        pairs = [(source, target, steps[source, target]) for source, target, _ in what.pairs]
         block = f"<action>{format_pairs(pairs)}</action>" if pairs else ""
-        replies.append(f"{block}<answer>{best_answer[task]}</answer>")
+        replies.append(f"{block}<answer>{answers[task]}</answer>")
     return replies
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,17 @@ def shared() -> Path:
     if not path.is_dir():
         pytest.skip(f"needs the shared scans and tokenizer; set HATCH_SHARED (looked in {path})")
     return path.resolve()
+
+
+@pytest.fixture(scope="module")
+def remembered_scans() -> Iterator[None]:
+    """Synthetic scenes are rendered once, and not anew for each build of the test's own process."""
+    from hatch_data.scans import synthetic
+    from tests.builds import remembered
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(synthetic, "read", remembered)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -4,12 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,6 +24,8 @@ from hatch_data.shards import MANIFEST, read_manifest, read_rows, shard_files
 from hatch_data.verify import verify
 from tests.builds import SMALL, build_small
 from tests.layouts import redwood, room, scannet_extracted, seven_scenes, tum
+
+pytestmark = pytest.mark.usefixtures("remembered_scans")
 
 WRITERS = {writer.LAYOUT: writer for writer in (redwood, scannet_extracted, seven_scenes, tum)}
 
@@ -167,22 +164,6 @@ def test_interrupted_at_any_point_of_the_commit(small_build, staged, tmp_path, m
     build_small(out)
     assert built == []
     assert {name: s for name, s in checksums(out).items() if folder.STAGING not in name} == checksums(small_build)
-
-
-def test_killed(small_build, tmp_path):
-    """SIGKILL once the first scene is there."""
-    out = tmp_path / "out"
-    command = [sys.executable, "-m", "hatch_data.cli", "build", "-s", "synthetic:3", "-o", str(out), "--workers", "1"]
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
-    settings = [word for setting in SMALL for word in ("--set", setting)]
-    with subprocess.Popen([*command, *settings], env=environment, stderr=subprocess.DEVNULL) as process:
-        while process.poll() is None and not list(out.glob(".build/*/report.json")):
-            time.sleep(0.02)
-        process.send_signal(signal.SIGKILL)
-    assert process.returncode == -signal.SIGKILL
-    assert not (out / MANIFEST).exists()
-    build_small(out)
-    assert checksums(out) == checksums(small_build)
 
 
 def test_a_finished_build_is_not_built_again(small_build, monkeypatch):

@@ -16,6 +16,8 @@ from hatch_data.shards import MANIFEST, read_manifest
 from tests.builds import SMALL
 from tests.layouts import redwood, room
 
+pytestmark = pytest.mark.usefixtures("remembered_scans")
+
 HEAVY = ("numba", "torch", "pyarrow", "scipy", "matplotlib", "pydantic", "numpy", "PIL", "trimesh", "rich", "tqdm")
 
 

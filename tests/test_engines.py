@@ -32,6 +32,8 @@ from tests.builds import SMALL, build_small
 from tests.layouts import redwood, room
 from tests.test_build import checksums, counted
 
+pytestmark = pytest.mark.usefixtures("remembered_scans")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Troubled(ScanRef):

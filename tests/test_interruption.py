@@ -10,7 +10,7 @@ SCRIPT = Path(__file__).parents[1] / "benchmarks" / "interruption.py"
 
 
 def test_killed_three_times():
-    command = [sys.executable, str(SCRIPT), "--scenes", "synthetic:3", "--kills", "3", "--seed", "1"]
+    command = [sys.executable, str(SCRIPT), "--scenes", "synthetic:2", "--kills", "3", "--seed", "1"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "3 kills" in done.stdout

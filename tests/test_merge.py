@@ -20,6 +20,8 @@ from tests.builds import build_small
 from tests.test_build import checksums
 from tests.test_cli import refused, run
 
+pytestmark = pytest.mark.usefixtures("remembered_scans")
+
 
 @pytest.fixture(scope="module")
 def other_build(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -157,7 +157,10 @@ def read_parts(path: Path) -> list[Part]:
             part = scene.geometry[name]
             if isinstance(part, trimesh.Trimesh) and len(part.faces):
                 vertices = transform(world_from_part, np.asarray(part.vertices, np.float64))
-                parts.append(Part(node, vertices, np.asarray(part.faces), part.visual))
+                faces = np.asarray(part.faces)
+                if not np.isfinite(vertices).all() or not 0 <= faces.min() <= faces.max() < len(vertices):
+                    raise ValueError("it has vertices that are nowhere, or triangles without vertices")
+                parts.append(Part(node, vertices, faces, part.visual))
     except _PARSER_ERRORS as error:
         raise ScanError(f"{path}: no readable mesh ({' '.join(str(error).split())}); copy it again") from error
     return parts

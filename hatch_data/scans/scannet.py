@@ -75,7 +75,7 @@ def instances(path: Path) -> list[Instance]:
     if mesh is None or segments is None or groups is None:
         return []
     try:
-        segment_of_vertex = np.array(files.read_json(segments)["segIndices"], dtype=np.int64)
+        segment_of_vertex = np.array(files.read_json(segments)["segIndices"], dtype=np.int64).reshape(-1)
         told = [
             (str(one["objectId"]), str(one["label"]), [int(n) for n in one["segments"]])
             for one in files.read_json(groups)["segGroups"]

@@ -98,6 +98,9 @@ def view_changes_so(row: Row, terms: Terms) -> Iterator[str]:
     truth = [step @ left, step @ row.up, step @ ahead, pitched, degrees(atan2(then @ left, then @ ahead))]
     ways = re.findall("left|right|up|down|forward|backward", _said(row))
     numbers = re.findall(r"\d+(?:\.\d+)?", _said(row))
+    if not len(ways) == len(numbers) == len(truth):
+        yield f"answered {_said(row)!r}, which is not three moves and two turns"
+        return
     told = [
         float(n) * (-1 if way in ("right", "down", "backward") else 1) for way, n in zip(ways, numbers, strict=True)
     ]

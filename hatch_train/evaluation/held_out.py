@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,10 +39,11 @@ def open_shards(data: Path, variant: str) -> Shards:
 
 def read(data: Path, variant: str) -> list[Sample]:
     shards = open_shards(data, variant)
-    return [
-        _sample(row, lambda number=number: shown(shards.read(number, IMAGE_COLUMNS)))
-        for number, row in enumerate(shards.rows)
-    ]
+    return [_sample(row, partial(_images, shards, number)) for number, row in enumerate(shards.rows)]
+
+
+def _images(shards: Shards, number: int) -> list[bytes]:
+    return shown(shards.read(number, IMAGE_COLUMNS))
 
 
 def _sample(row: dict[str, Any], images: Callable[[], list[bytes]]) -> Sample:

@@ -277,13 +277,13 @@ class Answers:
     def __init__(self, stage: Supervised, model: VisionLanguageModel):
         self.stage, self.model = stage, model
         self.said: list[str] = []
-        self.asked: list[tuple[str, str, Wanted, str]] = []
+        self.asked: list[tuple[str, Wanted, str]] = []
         self._waiting: list[Prompt] = []
 
     def ask(self, batch: Chats) -> None:
         room = self.stage.settings.replies - len(self.asked)
         self._waiting += prompts(batch.pack)[:room]
-        self.asked += list(zip(batch.ids, batch.targets, batch.wanted, batch.tasks, strict=True))[:room]
+        self.asked += list(zip(batch.ids, batch.wanted, batch.tasks, strict=True))[:room]
         while len(self._waiting) >= REPLIES_AT_ONCE:
             self._answer()
 
@@ -297,9 +297,9 @@ class Answers:
             self._answer()
         if not self.asked:
             return {}
-        ids, targets, wanted, tasks = map(list, zip(*self.asked, strict=True))
+        ids, wanted, tasks = map(list, zip(*self.asked, strict=True))
         rewards = [judge(text, what) for text, what in zip(self.said, wanted, strict=True)]
-        baselines = {"most frequent": metrics.most_frequent(targets, tasks), "central": metrics.central(wanted, tasks)}
+        baselines = {"most frequent": metrics.most_frequent(wanted, tasks), "central": metrics.central(wanted, tasks)}
         return {
             "replies": len(self.said),
             **metrics.reply_figures(self.said, wanted),

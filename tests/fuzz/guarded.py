@@ -224,7 +224,9 @@ class Guarded:
         for path in paths:
             if isinstance(path, str | bytes | os.PathLike):
                 # Links are followed: what lies in the output by name may lie elsewhere.
-                real = os.path.realpath(os.fsdecode(path))
+                folder = f"/proc/self/fd/{args[-1]}" if event != "open" and isinstance(args[-1], int) else ""
+                held = Path(folder) if folder and Path(folder).exists() else Path()
+                real = os.path.realpath(held / os.fsdecode(path))
                 if not real.startswith(self._out + os.sep) and real != self._out and not _HARMLESS.fullmatch(real):
                     self._written.append(f"{event} {real}")
 

@@ -115,7 +115,10 @@ def _train_recipe(place: Path, out: Path, kind: Any) -> Any:
         "device": "cpu",
         "model": MODEL,
         "data": {"shards": [str(place)], "workers": 0, "augment": {}},
-        "stages": {"a": {"kind": "patch_alignment"}, "b": {"kind": "supervised"}},
+        "stages": {
+            "a": {"kind": "patch_alignment", "steps": 1, "learning_rate": 1e-4},
+            "b": {"kind": "supervised", "steps": 1, "learning_rate": 1e-4},
+        },
     }
     return validate(kind, tree, "fuzz")
 

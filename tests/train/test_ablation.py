@@ -56,7 +56,7 @@ def test_every_arm_has_a_score_for_every_seed(whole: tuple[ablation.Ablation, di
         assert found["rows"] > 0
         assert list(found["against"]) == ["QA only"]
     output = Path(made.output)
-    pictures = {"readout.png", "readout-curves.png", "questions.png", "losses.png"}
+    pictures = {"readout.png", "readout-curves.png", "questions.png", "training.png"}
     assert pictures | {"report.md", "report.json"} <= {path.name for path in output.iterdir()}
     assert json.loads((output / "report.json").read_text())["judged"] == json.loads(json.dumps(report["judged"]))
 
@@ -67,7 +67,7 @@ def test_arms_of_a_seed_start_alike_and_see_the_same(whole: tuple[ablation.Ablat
     assert list(runs) == [("answers",), ("pasta",), ("pasta", "answers")]
     with_, without = runs["pasta", "answers"], runs["answers",]
     assert (with_["samples"], with_["tokens"]) == (without["samples"], without["tokens"])
-    assert all(len(points) == 2 for points in with_["losses"].values())
+    assert all(len(points) == 2 for points in with_["curves"].values())
     processors = [
         (Path(made.output) / "seed-0" / name / "processor" / "tokenizer.json").read_bytes()
         for name in ("answers", "pasta", "pasta+answers")

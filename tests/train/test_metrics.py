@@ -101,7 +101,7 @@ def test_guesses_that_never_look() -> None:
     wanted = replies("stay", "stay", "turn_left 40deg", "turn_left 50deg", "turn_left 60deg", "turn_left 50deg")
     targets = [f"<action>{format_pairs(w.pairs)}</action><answer>{w.answer}</answer>" for w in wanted]
     tasks = ["turn"] * 5 + ["other"]
-    assert most_frequent(targets, tasks) == [targets[0]] * 5 + [targets[5]]
+    assert most_frequent(wanted, tasks) == [targets[0]] * 5 + [targets[1]]
     guesses = central(wanted, tasks)
     assert len(set(guesses[:5])) == 1 and "turn_left_deg" in guesses[0] and "<answer>A</answer>" in guesses[0]
     best = reply_figures(guesses, wanted)["action agreement"]

@@ -110,7 +110,10 @@ def test_replies_do_not_depend_on_what_is_beside_them(
     "spoil, message",
     [
         (rows.without_answer, "row row-0000: its answer is empty: no token to supervise"),
-        (lambda one: replace(one, messages=[{"role": "user", "content": "<image>?"}, {}]), "1 image marks"),
+        (
+            lambda one: replace(one, messages=[{"role": "user", "content": "<image>?"}, one.messages[1]]),
+            "1 image marks",
+        ),
     ],
 )
 def test_unusable_rows_are_named(
