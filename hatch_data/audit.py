@@ -28,6 +28,8 @@ from hatch_data.shards import read_manifest, read_rows
 
 #: Above chance by more than this, with the whole interval, text gives answers away.
 TOLERATED = 0.03
+#: Held-out choices after which the interval is narrower than what is tolerated.
+ENOUGH = 1000
 #: Letters are called uneven below this probability of the chi-square test.
 UNEVEN = 0.001
 _FEATURES, _MOST_TRAINING_ROWS = 1 << 15, 6000
@@ -93,8 +95,8 @@ class Audit:
     def to_text(self) -> str:
         """A table for an 80-column terminal, and what is wrong."""
         table = Table(box=None, pad_edge=False, header_style="")
-        for name in ("family", "train", "held out", "choices", "text only", "chance", "common answer"):
-            table.add_column(name, justify="left" if name == "family" else "right", no_wrap=name == "family")
+        for name in ("family", "train", "held", "choice", "text only", "chance", "common"):
+            table.add_column(name, justify="left" if name == "family" else "right", no_wrap=True)
         for one in self.families:
             held = sum(one.rows.values()) - one.rows.get("train", 0)
             told = one.choice and f"{one.choice.right:.1%} ±{(one.choice.high - one.choice.low) / 2:.1%}"
@@ -115,9 +117,12 @@ class Audit:
             console.print(table)
         lines = [line.rstrip() for line in capture.get().splitlines()]
         lines += ["", "text only: held-out choices that a bag of words gets right, 95 % interval"]
-        lines += ["common answer: held-out fill-ins with the most frequent training answer"]
+        lines += ["common: held-out fill-ins with the most frequent training answer"]
         findings = [f"{one.task}: {found}" for one in self.families for found in one.findings]
-        return "\n".join([*lines, "", *findings] if findings else [*lines, "", "nothing is given away"])
+        few = sum(one.choice is None or one.choice.tried < ENOUGH for one in self.families)
+        if few:
+            findings.append(f"{few} families have fewer than {ENOUGH} choices held out: too few to be sure of")
+        return "\n".join([*lines, "", *(findings or ["nothing is given away"])])
 
 
 def audit(folder: Path) -> Audit:

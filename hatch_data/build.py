@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import textwrap
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -21,6 +23,8 @@ from hatch_data.recipe import DataRecipe
 from hatch_data.scans import find
 
 Engine = Literal["local", "ray"]
+#: Counts of a kind that a summary shows.
+_SHOWN = 12
 
 
 def plan(
@@ -124,8 +128,16 @@ def summary(manifest: dict[str, Any], out: str | Path) -> str:
         ("rows by task", totals["tasks"]),
         ("questions not asked", totals["rejected_questions"]),
     ):
-        lines.append(f"{title}: " + (", ".join(f"{name} {n}" for name, n in counts.items()) or "none"))
+        lines += _counted(title, counts, f"{out}/build.json")
     by = manifest["split"]["by"]
     lines.append("split by " + ("time: validation shows the same places, seen later" if by == "time" else "space"))
     lines.append(f"{sum(totals['rows'].values())} rows in {out}")
     return "\n".join(lines)
+
+
+def _counted(title: str, counts: dict[str, int], where: str) -> list[str]:
+    """The greatest counts in lines of 80 columns, and how many more there are."""
+    shown = dict(Counter(counts).most_common(_SHOWN))
+    more = f", and {len(counts) - len(shown)} more in {where}" if len(counts) > len(shown) else ""
+    told = ", ".join(f"{name} {n}" for name, n in shown.items()) + more if shown else "none"
+    return textwrap.wrap(f"{title}: {told}", 80, subsequent_indent="  ", break_on_hyphens=False)

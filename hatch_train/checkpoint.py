@@ -68,7 +68,7 @@ def save(
             shutil.rmtree(old)
 
     parallel.by_the_first(begin)
-    with _quietly():
+    with quietly():
         state = {"model": weights(model, changed), "optimiser": get_optimizer_state_dict(model, optimiser)}
         dcp.save(state, checkpoint_id=partial)
     parallel.by_the_first(finish)
@@ -92,7 +92,7 @@ def restore(checkpoint: Path, model: nn.Module, optimiser: Optimizer | None = No
     """Load the weights that a checkpoint has, and the optimiser's state, in place; another number of processes may
     have written it. Raises `TrainingError` for a damaged checkpoint and for one of another model."""
     try:
-        with _quietly():
+        with quietly():
             held = dcp.FileSystemReader(checkpoint).read_metadata().state_dict_metadata
             named = {key.removeprefix("model."): found for key, found in held.items() if key.startswith("model.")}
             _compare(checkpoint, model, named)
@@ -124,7 +124,7 @@ def _compare(checkpoint: Path, model: nn.Module, held: Mapping[str, Any]) -> Non
 
 
 @contextmanager
-def _quietly() -> Iterator[None]:
+def quietly() -> Iterator[None]:
     """Without the warning that a single process is one."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "torch.distributed is", UserWarning)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +14,7 @@ import torch.distributed.checkpoint as dcp
 from torch import Tensor
 
 from hatch_train import parallel
+from hatch_train.checkpoint import quietly
 from hatch_train.errors import TrainingError
 from hatch_train.model import VisionLanguageModel, part_of
 from hatch_train.packing import Pack, token_losses
@@ -54,7 +54,7 @@ class Reference:
     def _save(self, folder: Path) -> None:
         partial = folder.with_name(f".{folder.name}.partial")
         parallel.by_the_first(lambda: shutil.rmtree(partial, ignore_errors=True))
-        with _alone_or_not():
+        with quietly():
             dcp.save(dict(self._kept), checkpoint_id=partial)
 
         def finish() -> None:
@@ -65,7 +65,7 @@ class Reference:
 
     def _restore(self, folder: Path) -> None:
         try:
-            with _alone_or_not():
+            with quietly():
                 dcp.load(dict(self._kept), checkpoint_id=folder)
         except (dcp.CheckpointException, RuntimeError, ValueError, KeyError, OSError):
             raise TrainingError(
@@ -90,10 +90,3 @@ class Reference:
                 own = parameter.clone()
                 parameter.copy_(self._kept[name])
                 self._kept[name].copy_(own)
-
-
-@contextmanager
-def _alone_or_not() -> Iterator[None]:
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "torch.distributed is disabled", UserWarning)
-        yield

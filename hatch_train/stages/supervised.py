@@ -79,21 +79,19 @@ class SupervisedSettings(StageSettings):
 
 
 class Chat(NamedTuple):
-    """The text of a sample, with one image token an image; its target as text and in parts."""
+    """The text of a sample, with one image token an image; what is wanted of the reply."""
 
     prompt: str
     reply: str
-    target: str
     wanted: Wanted
 
 
 @dataclass(frozen=True)
 class Chats(Batch):
-    """A pack of chats; what each should reply, as text and in parts, and its task. `views` are those of the pairs of
+    """A pack of chats; what each should reply, in parts, and its task. `views` are those of the pairs of
     images, by their places in the pack, that are aligned."""
 
     pack: Pack
-    targets: list[str]
     wanted: list[Wanted]
     tasks: list[str]
     views: dict[tuple[int, int], dict[str, View]]
@@ -157,7 +155,7 @@ class Supervised(Stage[SupervisedSettings, Chats]):
         whole = template([*turns, {"role": "assistant", "content": target}], tokenize=False)
         if not whole.startswith(prompt):
             raise ShardError(f"row {row['id']}: the chat template does not put the reply behind the prompt")
-        return Chat(prompt, whole.removeprefix(prompt).rstrip("\n"), target, wanted)
+        return Chat(prompt, whole.removeprefix(prompt).rstrip("\n"), wanted)
 
     def target(self, row: dict[str, Any]) -> tuple[str, Wanted]:
         """What the assistant should say, as text and in parts."""
@@ -193,8 +191,8 @@ class Supervised(Stage[SupervisedSettings, Chats]):
         counts = {"text": int(packed.supervised.sum())}
         if term is not None:
             counts |= alignment_counts(list(aligned.values()), term)
-        targets, wanted = [chat.target for chat in chats], [chat.wanted for chat in chats]
-        return Chats([s.id for s in samples], counts, packed.ids.numel(), packed, targets, wanted, tasks, aligned)
+        wanted = [chat.wanted for chat in chats]
+        return Chats([s.id for s in samples], counts, packed.ids.numel(), packed, wanted, tasks, aligned)
 
     def _sample(self, row: dict[str, Any], chat: Chat, rng: np.random.Generator) -> Sample:
         sizes = [tuple(size) for size in row["image_sizes"]]

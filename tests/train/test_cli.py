@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from hatch_train.cli import main
+from hatch_train.inspection import check_text
 from tests.train.conftest import MODEL
 from tests.train.test_run import STAGES
 
@@ -75,14 +76,14 @@ def test_real_models_dry_run_without_weights_or_gpu(name: str, memory_gb: int, s
 
 
 def test_check_shows_one_sample_and_the_sizes(recipe: Path, tmp_path: Path) -> None:
-    result = call("check", recipe)
+    result = call("check", recipe, "--json")
     assert result.exit_code == 0, result.output
-    picture = tmp_path / "run-check.png"
-    assert str(picture) in result.stdout and Image.open(picture).width == 1600
+    found, picture = json.loads(result.stdout), tmp_path / "run-check.png"
+    text = check_text(found)
+    assert str(picture) in text and Image.open(picture).width == 1600
     assert not (tmp_path / "run").exists()
-    assert "[12 image tokens]" in result.stdout
-    assert "--- learnt\n<action>[" in result.stdout
-    found = json.loads(call("check", recipe, "--json").stdout)
+    assert "[12 image tokens]" in text
+    assert "--- learnt\n<action>[" in text
     assert found["rows"] == {"train": {"turn": 24}, "validation": {"turn": 6}, "test": {}}
     assert sum(count for *_, count in found["sizes"]["supervised"]["tokens"]) == 24
 

@@ -40,7 +40,8 @@ def split_texts(stage: Supervised, batch: Chats) -> list[tuple[str, str]]:
 def test_the_mask_covers_exactly_the_reply(make_recipe: MakeRecipe, tiny: VisionLanguageModel, shards: Path) -> None:
     stage = stage_of(make_recipe, tiny)
     batch = batch_of(stage, shards)
-    for (read, learnt), target in zip(split_texts(stage, batch), batch.targets, strict=True):
+    targets = [rows.row(int(name.removeprefix("row-"))).messages[-1]["content"] for name in batch.ids]
+    for (read, learnt), target in zip(split_texts(stage, batch), targets, strict=True):
         assert learnt == target + "<|im_end|>"
         assert read.endswith("<|im_start|>assistant\n") and target not in read
         assert read.count("<|image_pad|>") == 2 * 3 * 4
@@ -51,12 +52,12 @@ def test_actions_stand_before_the_answer_or_not_at_all(
     make_recipe: MakeRecipe, tiny: VisionLanguageModel, shards: Path
 ) -> None:
     expected = rows.row(0)
-    batch = batch_of(stage_of(make_recipe, tiny), shards, 1)
-    assert batch.targets == [expected.messages[-1]["content"]]
+    stage = stage_of(make_recipe, tiny)
+    assert split_texts(stage, batch_of(stage, shards, 1))[0][1] == f"{expected.messages[-1]['content']}<|im_end|>"
     stage = stage_of(make_recipe, tiny, with_actions=False)
     batch = batch_of(stage, shards, 1)
-    assert batch.targets == [f"<answer>{expected.answer}</answer>"]
-    assert "<action>" not in split_texts(stage, batch)[0][0]
+    read, learnt = split_texts(stage, batch)[0]
+    assert learnt == f"<answer>{expected.answer}</answer><|im_end|>" and "<action>" not in read
 
 
 def test_lengths_are_known_before_anything_is_decoded(
@@ -71,8 +72,9 @@ def test_lengths_are_known_before_anything_is_decoded(
 
 def test_three_images_give_three_pairs(make_recipe: MakeRecipe, tiny: VisionLanguageModel, tmp_path: Path) -> None:
     rows.write(tmp_path / "three", "train", [rows.row(0, images=3)])
-    batch = batch_of(stage_of(make_recipe, tiny), tmp_path / "three")
-    assert batch.targets[0].count('"from"') == 3
+    stage = stage_of(make_recipe, tiny)
+    batch = batch_of(stage, tmp_path / "three")
+    assert split_texts(stage, batch)[0][1].count('"from"') == 3
     assert batch.pack.images == [3]
 
 
