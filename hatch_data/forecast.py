@@ -71,7 +71,7 @@ def forecast(folder: BuildFolder, workers: int | None = None) -> dict[str, Any]:
         "rows": min(expected, most),
         "rows_at_most": most,
         "gigabytes": round(expected * row_bytes / 1e9, 3),
-        "hours": round(seconds / 3600, 3),
+        "hours": round(seconds / 3600, 5),
         "workers": workers,
         "sampled_scans": len(samples),
         "problems": problems,

@@ -351,6 +351,7 @@ def _grid(pair: list[int]) -> Grid:
 
 def shard_files(folder: Path, split: str | None = None) -> list[Path]:
     """The shards of a folder in order, of one split or all. Raises `ShardError` where there are none."""
+    _refuse_url(folder)
     if not folder.is_dir():
         raise ShardError(f"{folder}: no such folder of shards; build one with hatch-data build")
     files = sorted(folder.glob(f"{split or '*'}-[0-9]*-of-[0-9]*.parquet"))
@@ -416,6 +417,7 @@ def read_group(
 
 def read_manifest(folder: Path) -> dict[str, Any]:
     """`build.json` of a finished build. Raises `ShardError` where there is none or it is damaged."""
+    _refuse_url(folder)
     file = folder / MANIFEST
     try:
         told = json.loads(file.read_text(encoding="utf-8"))
@@ -428,6 +430,12 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     if why := manifest_fault(told):
         raise ShardError(f"{file}: not the manifest of a build ({why}); build again into another folder")
     return told
+
+
+def _refuse_url(folder: Path) -> None:
+    scheme, colon, _ = folder.parts[0].partition(":") if folder.parts else ("", "", "")
+    if colon and len(scheme) > 1:
+        raise ShardError(f"{folder}: is a URL, which only hatch-data build writes to; copy it to a local folder first")
 
 
 def _one_line(error: Exception) -> str:

@@ -213,7 +213,7 @@ def learning_curve(folder: Path, stage: str) -> list[tuple[int, float]]:
     board = EventAccumulator(str(folder / "tensorboard"), size_guidance={"scalars": 0})
     board.Reload()
     names = [f"{stage}/{term}" for term in ("reward", "loss")]
-    logged = next((board.Scalars(name) for name in names if name in board.Tags()["scalars"]), [])
+    logged: list[Any] = next((board.Scalars(name) for name in names if name in board.Tags()["scalars"]), [])
     return sorted({event.step: event.value for event in logged}.items())
 
 

@@ -100,7 +100,7 @@ def draw_examples(
         ]
         lines = [what, question, f"truth: {first['truth'][name]}", *said]
         axes.text(1.02, 1, "\n".join(lines), transform=axes.transAxes, va="top", fontsize=7, wrap=True)
-    figure.savefig(path, dpi=110)
+    figure.savefig(path, dpi=80)
     return True
 
 

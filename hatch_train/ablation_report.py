@@ -64,7 +64,7 @@ def write_report(ablation: Ablation, results: Results, runs: list[dict[str, Any]
 
 def judgement(results: Mapping[int, Mapping[str, dict[str, Any]]], against: Sequence[str]) -> dict[str, Any]:
     """For each measure the arms' means over seeds with standard errors, the level of chance, and how each arm compares
-    with those in `against`, paired.
+    with those in `against`, paired; two of those are compared once.
 
     `p seeds` is of a paired t-test over seeds; `p scenes` of a bootstrap over scenes of the rows' differences, each the
     mean over seeds, corrected after Holm for the arms compared with the same one.
@@ -76,7 +76,8 @@ def judgement(results: Mapping[int, Mapping[str, dict[str, Any]]], against: Sequ
     for measure in measures:
         means = {arm: [_mean(found[arm], measure) for found in results.values()] for arm in arms}
         compared = {
-            base: _against(results, measure, means, base, [arm for arm in arms if arm != base]) for base in against
+            base: _against(results, measure, means, base, [arm for arm in arms if arm not in against[: number + 1]])
+            for number, base in enumerate(against)
         }
         table[measure] = {
             "rows": len(first["scores"].get(measure, ())),

@@ -129,3 +129,8 @@ def test_missing_arguments_exit_with_2(arguments):
     code, out, err = run(*arguments)
     assert (code, out) == (2, "")
     assert "Usage: " in err
+
+
+@pytest.mark.parametrize("command", ["inspect", "verify", "audit"])
+def test_a_url_is_to_be_copied_first(command):
+    assert "is a URL" in (line := refused(run(command, "s3://bucket/shards"))) and "copy it to a local folder" in line

@@ -8,7 +8,7 @@ import numpy as np
 from hatch_data.group import ViewGroup
 from hatch_data.questions import Question, Rejection, choose
 from hatch_data.questions._candidates import CANDIDATES, REFERENCE, boxed, clear_in, one_each, shows, side, which
-from hatch_data.questions._objects import Seen, clear, horizontal_m, offset_facing
+from hatch_data.questions._objects import Seen, clear, horizontal_m, in_front, offset_facing
 
 VIEWS = (2, 6)
 #: The observer is at least this far from the middle object, in the plan: else there is no line of sight to speak of.
@@ -18,14 +18,15 @@ PHRASINGS = (
     "Seen from where image {k} was taken, which of the other marked objects is {side} {red}?",
     "You stand at the viewpoint of image {k} and face {red}. Which marked object is {side} it?",
 )
-HINT = "In front of it is nearer to you, behind it farther away, along the line from you to it."
+HINT = "In front of it means nearer to you along the line from you to it, behind it means farther away."
 
 
 def ask(group: ViewGroup, rng: np.random.Generator) -> Question | Rejection:
     """One of two or three objects marked in other images, in the plan, along the line of sight to the red one.
 
     Rejected: `no_objects`, `no_middle_object` (none that is clear in the view asked about, 0.8 m away, and seen in
-    another), `too_few_sides` (of those clear in other images, no two objects lie clearly on different sides of it).
+    another), `too_few_sides` (of those clear in other images and before the observer, no two lie clearly on different
+    sides of it).
     """
     if not group.instances:
         return Rejection("no_objects")
@@ -44,7 +45,10 @@ def ask(group: ViewGroup, rng: np.random.Generator) -> Question | Rejection:
     there = offset_facing(stand, middle.center, up, middle.center)
 
     def side_of_middle(one: Seen) -> str | None:
-        right, upward, beyond = offset_facing(stand, middle.center, up, one.center) - there
+        here = offset_facing(stand, middle.center, up, one.center)
+        if not in_front(here):
+            return None  # behind the observer, who would call it neither in front of the middle nor beside it
+        right, upward, beyond = here - there
         return side(np.array([right, upward, -beyond]))  # what is nearer to the observer is in front
 
     found = list(one_each(others, side_of_middle).items())[: len(CANDIDATES)]

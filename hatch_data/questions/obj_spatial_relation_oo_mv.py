@@ -21,7 +21,7 @@ from hatch_data.questions._objects import (
 VIEWS = (2, 4)
 PHRASINGS = (
     "Image 1 is the main viewpoint. What is the position of {red} relative to {blue}, according to its observer?",
-    "For the observer of image 1, how does {red} lie to {blue}?",
+    "For the observer of image 1, where is {red} relative to {blue}?",
     "You stand where image 1 was taken and look the same way. Where is {red}, compared to {blue}?",
     "Specify the position of {red} with respect to {blue} from the viewpoint of image 1.",
 )

@@ -44,8 +44,8 @@ def ask(group: ViewGroup, rng: np.random.Generator) -> Question | Rejection:
     if any(other != label and _noun(other) == _noun(label) for other in views):
         return Rejection("like_another_label")
     text = choose(PHRASINGS, rng).format(label=label)
-    noun = "object" if count[label] == 1 else "objects"
-    sentence = f"The images show {count[label]} different {noun} of the kind '{label}'."
+    noun = "object" if count[label] == 1 else "different objects"
+    sentence = f"Together, the images show {count[label]} {noun} of the kind '{label}'."
     return Question(text, str(count[label]), sentence, INSTRUCTION, key=label)
 
 

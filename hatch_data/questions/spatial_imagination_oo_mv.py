@@ -25,7 +25,7 @@ LEAST_FACING_M = 0.5
 PHRASINGS = (
     "The observer moves to the center of {green} and faces {blue}. What is then the position of {red} relative to "
     "{yellow}, from the observer's view?",
-    "Imagine standing at the center of {green}, facing {blue}. How does {red} lie to {yellow}, as you see them?",
+    "Imagine standing at the center of {green}, facing {blue}. Where is {red} relative to {yellow}, as you see them?",
     "Suppose you are at the position of {green} and look towards {blue}. Where is {red}, compared to {yellow}?",
 )
 HINT = (

@@ -71,6 +71,8 @@ def test_sides_of_an_object():
         assert np.hypot(*sight[:2]) >= 0.8
         # Along the line of sight: before the object is opposite to ahead.
         ways = {color: at[color][1] - at["red"][1] for color in one.question.options}
+        eye = one.pose(k)[:3, 3]
+        assert all(off(angle(sight, at[color][1] - eye), 0) < 90 for color in ways), "behind the observer"
         bearing = {color: angle(sight, way) for color, way in ways.items()}
         flipped = {"in front of": "behind", "behind": "in front of"}
         agrees(one, {color: flipped.get(side, side) for color, side in sides(one, bearing).items()})
