@@ -104,8 +104,9 @@ def draw(row: Row, split: str = "") -> Picture:
         for number, line in enumerate(lines):
             canvas.line(_MARGIN, layout.text_top + 24 + _LINE_PX * number, line)
         canvas.line(_MARGIN, layout.stored[0][1] - 8, Line("The images as stored", "head"))
-        for image, box in zip(images, layout.stored, strict=True):
+        for k, (image, box) in enumerate(zip(images, layout.stored, strict=True)):
             canvas.image(image, box)
+            canvas.text(box[0], box[1] + box[3] + 18, f"Image {k + 1}", color=FAINT, size=10.5)
         left = WIDTH_PX - _MARGIN - _SKETCH_PX
         side = _SKETCH_PX - 30
         sketch.draw_sketch(canvas.axes((left + 30, layout.text_top + 8, side, side)), row)

@@ -74,7 +74,8 @@ def test_objects_are_counted_once():
         assert one.question.answer == str(len(counted))
         # What is not counted is not to be seen.
         assert all(value <= 0.001 for index, value in most.items() if index not in counted)
-        assert f" {len(counted)} different " in one.question.sentence
+        kinds = "1 object" if len(counted) == 1 else f"{len(counted)} different objects"
+        assert f" {kinds} of the kind " in one.question.sentence
     assert len({one.question.answer for one in asked("object_count")[0]}) >= 3
 
 
