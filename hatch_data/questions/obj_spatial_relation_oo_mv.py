@@ -1,4 +1,4 @@
-"""How does one object lie to another, both marked in different images, as the observer of image 1 sees them (SPAR)."""
+"""Where does one object lie relative to another, for the observer of image 1; marked in different images (SPAR)."""
 
 from __future__ import annotations
 

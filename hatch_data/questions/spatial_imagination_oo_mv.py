@@ -1,4 +1,4 @@
-"""How does one object lie to another for an observer who moves to a third and faces a fourth (SPAR)."""
+"""Where does one object lie relative to another for an observer who moves to a third and faces a fourth (SPAR)."""
 
 from __future__ import annotations
 
