@@ -17,7 +17,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from hatch_data import build as builds
 from hatch_data.actions import parse_text
 from hatch_data.cli import main
 from hatch_data.errors import ShardError
