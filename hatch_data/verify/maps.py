@@ -27,11 +27,13 @@ WEIGHT_ERROR, CODES_DIFFER = 1e-3, 0.01
 #: The same where the recipe asks for samples of their own (`stride_px`): 0.01 to 0.03 in real scans, the most where
 #: little of a small image is seen again.
 OWN_WEIGHT_ERROR, OWN_CODES_DIFFER = 0.05, 0.08
-#: Flow vectors from which on their statistics mean something.
-ENOUGH = 200
+#: Flow vectors from which on the way back means something, and, a tenth of a field, how alike pixels look.
+ENOUGH, ENOUGH_TO_LOOK = 200, 1200
 #: Matched pixels look alike: least correlation of their grey levels, and by how much exchanged images may have more.
 #: Boxes drawn for a question take some of it, most on plain walls.
 LEAST_CORRELATION, EXCHANGED_MORE = 0.1, 0.2
+#: Grey levels of less spread than this are a plain wall, on which noise and shading decide how alike pixels are.
+PLAIN = 12.0
 
 
 def grids_fit(row: Row, terms: Terms) -> Iterator[str]:
@@ -165,10 +167,13 @@ def matches_look_alike(row: Row, terms: Terms) -> Iterator[str]:
     for match in row.matches:
         first, second = images[match.source], images[match.target]
         x, y, visible = flow_pixels(row, match)
-        if first is None or second is None or np.count_nonzero(visible) < ENOUGH:
+        if first is None or second is None or np.count_nonzero(visible) < ENOUGH_TO_LOOK:
             continue
         sizes = row.image_sizes[match.source], row.image_sizes[match.target]
-        stated = _correlation(_grey_at(first, x[visible], sizes[0]), _grey_at(second, y[visible], sizes[1]))
+        seen = _grey_at(first, x[visible], sizes[0]), _grey_at(second, y[visible], sizes[1])
+        if min(grey.std() for grey in seen) < PLAIN:
+            continue
+        stated = _correlation(*seen)
         swapped = _correlation(_grey_at(second, x[visible], sizes[0]), _grey_at(first, y[visible], sizes[1]))
         if stated < max(LEAST_CORRELATION, swapped - EXCHANGED_MORE):
             yield f"{_pair(match)}: matched pixels correlate by {stated:.2f}, exchanged by {swapped:.2f}"
