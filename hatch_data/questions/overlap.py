@@ -34,7 +34,8 @@ def ask(group: ViewGroup, rng: np.random.Generator) -> Question | Rejection:
     answer = f"{round(percent)} %"
     sentence = f"{answer} of what image {i + 1} shows is also visible in image {j + 1}."
     text = choose(PHRASINGS, rng).format(i=i + 1, j=j + 1)
-    return Question(text, answer, sentence, INSTRUCTION, place=(percent / CLEAR_PERCENT,))
+    # The text tells how large the group is, and pairs of large groups overlap less.
+    return Question(text, answer, sentence, INSTRUCTION, key=str(len(group)), place=(percent / CLEAR_PERCENT,))
 
 
 def enough_depth(group: ViewGroup, i: int, j: int) -> bool:
