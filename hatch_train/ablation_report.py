@@ -179,6 +179,7 @@ def _points(figures: Mapping[str, Any]) -> str:
 
 
 def markdown(report: Mapping[str, Any], pictures: Mapping[str, Sequence[str]]) -> str:
+    """The report as Markdown; `pictures` names the files of each section."""
     seeds = report["seeds"]
     lines = [
         "# Ablation",

@@ -64,6 +64,7 @@ def outlook(recipe: Recipe) -> dict[str, Any]:
 
 
 def outlook_text(recipe: Recipe, found: dict[str, Any]) -> str:
+    """What a run would do, in lines for a terminal."""
     lines = [to_yaml(recipe), f"{found['model']}: {_count(sum(found['parameters'].values()))} parameters"]
     for name, facts in found["stages"].items():
         lines += ["", f"stage {name}", *_rows({k: _count(v) if k.startswith("param") else v for k, v in facts.items()})]

@@ -23,7 +23,12 @@ SMALL = (
 
 
 def build_small(
-    out: Path, scenes: str = "synthetic:3", *settings: str, workers: int = 0, retry_failed: bool = False, **options: Any
+    out: str | Path,
+    scenes: str = "synthetic:3",
+    *settings: str,
+    workers: int = 0,
+    retry_failed: bool = False,
+    **options: Any,
 ) -> dict[str, Any]:
     """Build `scenes` into `out` with the settings of `SMALL` and those given; the manifest."""
     plan = build.plan((scenes,), out, load(DataRecipe, None, (*SMALL, *settings)), **options)

@@ -241,13 +241,13 @@ def test_a_url_gets_the_same_bytes_and_goes_on_where_it_stopped(small_build, mon
         attempt.attempt(folder.jobs()[0])
     assert folder.states()["done"] == 1
     built = counted(monkeypatch)
-    build_small(out)  # type: ignore[arg-type]
+    build_small(out)
     assert built == ["synthetic-0001", "synthetic-0002"]
     files = fsspec.filesystem("memory")
     there = {Path(name).name: files.cat_file(name) for name in files.find("/hatch-test/out")}
     assert there == {path.name: path.read_bytes() for path in small_build.iterdir()}
     with pytest.raises(ShardError, match=r"recipe\.seed is 0 there and 1 here"):
-        build_small(out, "synthetic:3", "seed=1")  # type: ignore[arg-type]
+        build_small(out, "synthetic:3", "seed=1")
 
 
 def test_ray_builds_the_same_bytes_though_a_worker_dies(small_build, tmp_path):

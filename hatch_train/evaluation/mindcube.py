@@ -35,6 +35,7 @@ correct answer is 'A. Above' from 'A. Above B. Under C. Front D. Behind', your r
 
 
 def read(data: Path, variant: str) -> list[Sample]:
+    """Samples of the published JSON lines. Raises `EvaluationError` naming file and remedy."""
     name = "MindCube_tinybench.jsonl" if variant == "tiny" else "MindCube.jsonl"
     path = files(data, name, "MindCube")[0]
     store = ImageStore(path, data)

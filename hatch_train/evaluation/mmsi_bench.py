@@ -17,6 +17,7 @@ INSTRUCTION = "Answer with the option's letter from the given choices directly. 
 
 
 def read(data: Path, _variant: str) -> list[Sample]:
+    """Samples of the published Parquet file. Raises `EvaluationError` naming file and remedy."""
     columns = ("id", "question_type", "question", "answer")
     return with_unique_ids(
         [

@@ -42,6 +42,7 @@ AXES = tuple(
 
 
 def read(data: Path, variant: str) -> list[Sample]:
+    """Samples of a variant from the published Parquet. Raises `EvaluationError` naming file and remedy."""
     paths = files(data, "*.parquet", "SPAR-Bench" + ("-Tiny" if variant == "tiny" else ""))
     kinds = {"mv": ("multi_view",), "si": ("single_view",)}.get(variant, ("multi_view", "single_view"))
     samples = [
@@ -72,6 +73,7 @@ def prompt(task: str, question: str) -> str:
 
 
 def native(sample: Sample, reply: str) -> float:
+    """The published scorer's mark, 0 to 1, its faults included."""
     if sample.category == MOTION:
         try:
             said, truth = (_axes(dict(_key_value(item) for item in t.split(","))) for t in (reply, sample.answer))

@@ -16,6 +16,7 @@ LETTERS = "ABCD"
 
 
 def read(data: Path, _variant: str) -> list[Sample]:
+    """Samples of the published JSON. Raises `EvaluationError` naming file and remedy."""
     path = files(data, "ViewSpatial-Bench.json", "ViewSpatial-Bench")[0]
     store = ImageStore(path, data)
     keys = ("question_type", "image_path", "question", "choices", "answer")

@@ -27,6 +27,7 @@ _PROMPTS = {
 
 
 def read(data: Path, _variant: str) -> list[Sample]:
+    """Samples of the published Parquet, frames as images. Raises `EvaluationError` naming file and remedy."""
     paths = files(data, "*.parquet", "VSI-Bench", without=("pruned", "debiased"))
     samples = []
     for row, _ in ParquetRows(
