@@ -24,8 +24,9 @@ from hatch_train.stages import KINDS
 from hatch_train.stages.alignment import PAIR_COLUMNS
 from hatch_train.stages.supervised import IMAGE_TOKEN, Supervised
 
-#: fp32 weight, gradient and the two moments of Adam; a frozen parameter is a weight alone.
-BYTES_TRAINED, BYTES_FROZEN = 16, 4
+#: fp32 weight, gradient and the two moments of Adam; a frozen parameter is a weight alone. Where a divergence from
+#: the weights with which a stage began is asked for, those are kept too.
+BYTES_TRAINED, BYTES_FROZEN, BYTES_KEPT = 16, 4, 4
 
 
 def outlook(recipe: Recipe) -> dict[str, Any]:
@@ -57,7 +58,7 @@ def outlook(recipe: Recipe) -> dict[str, Any]:
             "parameters trained": trained,
             "parameters frozen": sum(parameters.values()) - trained,
             "TFLOP per step": round(needs.needed(one) * settings.accumulate / 1e12, 4),
-            "memory before activations GB": round(_state_bytes(parameters, trained) / 1e9, 2),
+            "memory before activations GB": round(_state_bytes(parameters, trained, "kl" in stage.weights) / 1e9, 2),
             "activations of a pack GB": round(activations / 1e9, 2),
         }
     return {"model": recipe.model.name, "exact lengths": exact, "parameters": parameters, "stages": stages}
@@ -70,12 +71,12 @@ def outlook_text(recipe: Recipe, found: dict[str, Any]) -> str:
         lines += ["", f"stage {name}", *_rows({k: _count(v) if k.startswith("param") else v for k, v in facts.items()})]
     lines += [
         "",
-        "Memory is 16 bytes a trained and 4 a frozen parameter, shared by the GPUs. Activations, roughly, come on",
+        "Memory is 16 bytes a trained parameter, 4 more where the weights at the start",
+        "are kept, and 4 a frozen one, shared by the GPUs. Activations, roughly, come",
+        "on top on each: lower max_pixels, tokens or pairs, or set",
+        "model.gradient_checkpointing, where they do not fit. FLOPs are those needed by",
+        "the first pack, times accumulate; generation is not counted.",
     ]
-    lines += [
-        "top on each: lower max_pixels, tokens or pairs, or set model.gradient_checkpointing, where they do not fit."
-    ]
-    lines += ["FLOPs are those needed by the first pack, times accumulate; generation is not counted."]
     if not found["exact lengths"]:
         lines.append("Text lengths are estimated, since a dry run does not download the tokenizer.")
     return "\n".join(lines)
@@ -175,8 +176,8 @@ def _histogram(values: np.ndarray) -> list[tuple[int, int, int]]:
     return [(int(a), int(b) - 1, int(n)) for a, b, n in zip(edges, edges[1:], counts, strict=False)]
 
 
-def _state_bytes(parameters: dict[str, int], trained: int) -> int:
-    return BYTES_TRAINED * trained + BYTES_FROZEN * (sum(parameters.values()) - trained)
+def _state_bytes(parameters: dict[str, int], trained: int, kept: bool) -> int:
+    return (BYTES_TRAINED + BYTES_KEPT * kept) * trained + BYTES_FROZEN * (sum(parameters.values()) - trained)
 
 
 def _rows(facts: dict[str, Any]) -> list[str]:
