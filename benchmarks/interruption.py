@@ -1,10 +1,11 @@
 """The same bytes whatever happens: builds whose process group is killed at random moments, again and again.
 
     python benchmarks/interruption.py --scenes synthetic:20 --scenes ../shared/scans/redkitchen-7scenes --kills 50
+    python benchmarks/interruption.py --engine ray --scenes synthetic:6 --kills 6
 
 A kill comes up to a scan's time after the start, or after some more scans are done. It is followed by a rerun of the
 same command, over what is left. A build that is done before its kill begins anew in another folder. Nothing that was
-done may be built again, and every folder must come out as the undisturbed one.
+done may be built again, every folder must come out as the undisturbed one, and no process may be left behind.
 """
 
 from __future__ import annotations
@@ -55,6 +56,23 @@ def committing(out: Path) -> bool:
     return (out / "build.json").exists() or (out / ".build" / "committing").exists()
 
 
+def left_behind(mark: str, within_s: float = 30.0) -> list[int]:
+    """Processes with `mark` in their environment that do not end in time: workers, and all that a Ray cluster is."""
+    ends = time.monotonic() + within_s
+    while found := [int(one.name) for one in Path("/proc").glob("[0-9]*") if mark.encode() in _environment(one)]:
+        if time.monotonic() > ends:
+            break
+        time.sleep(0.5)
+    return found
+
+
+def _environment(process: Path) -> bytes:
+    try:
+        return (process / "environ").read_bytes()
+    except OSError:
+        return b""  # It has just ended, or is another user's.
+
+
 @click.command()
 @click.option("--scenes", multiple=True, default=["synthetic:20"], show_default=True)
 @click.option("--kills", default=50, show_default=True)
@@ -73,7 +91,7 @@ def main(scenes: tuple[str, ...], kills: int, workers: int, engine: str, setting
         build = [sys.executable, "-m", "hatch_data.cli", "build", "--out", str(out)]
         return [*build, *words, "--workers", str(count), "--engine", kind]
 
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "RAY_TMPDIR": str(folder)}
     quiet = {"env": environment, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     try:
         began = time.monotonic()
@@ -109,9 +127,13 @@ def main(scenes: tuple[str, ...], kills: int, workers: int, engine: str, setting
             wrong += checksums(out) != expected
         print(f"{count} kills ({', '.join(f'{n} {where}' for where, n in killed_in.items())}) over {number} builds")
         print(f"scans built again that were done: {again}; builds that differ from the undisturbed one: {wrong}")
+        left = left_behind(str(folder))
+        print(f"processes left behind: {len(left)}")
     finally:
+        for process_id in left_behind(str(folder), 0.0):
+            os.kill(process_id, signal.SIGKILL)
         shutil.rmtree(folder)
-    sys.exit(1 if again or wrong else 0)
+    sys.exit(1 if again or wrong or left else 0)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from math import isfinite
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
@@ -94,12 +95,19 @@ def _multi_image(roots: list[str]) -> Iterator[tuple[Path, int, str, str]]:
                 offset = 0
                 for line in lines:
                     entry = _parsed(line, file, offset)
-                    images = [PurePosixPath(str(name)) for name in entry.get("image") or []]
+                    images = _images(entry, file, offset)
                     stills = all(len(p.parts) >= 3 and p.parts[-2] == "image_color" for p in images)
                     if 2 <= len(images) <= MOST_IMAGES and stills and len({p.parts[-3] for p in images}) == 1:
                         name = f"{entry.get('type')} {file.parent.name} {entry.get('id')}"
                         yield file.resolve(), offset, name, images[0].parts[-3]
                     offset += len(line)
+
+
+def _images(entry: dict[str, Any], file: Path, offset: int) -> list[PurePosixPath]:
+    names = entry.get("image") or []
+    if not isinstance(names, list):
+        raise ScanError(f"{file}: the question at byte {offset} has no list of images; restore the file")
+    return [PurePosixPath(str(name)) for name in names]
 
 
 def _opened(file: Path) -> IO[bytes]:
@@ -124,6 +132,7 @@ def _read(file: Path, offset: int) -> Imported:
         frames = tuple(PurePosixPath(name).stem for name in entry["image"])
         task, form = str(entry["type"]), FORMS[file.parent.name]
         markers = _markers(entry, task, len(frames))
+        " ".join((text, answer, task, *frames)).encode()  # What is no text in UTF-8 fits into no shard.
     except MALFORMED as error:
         raise ScanError(f"{file}: the question at byte {offset} lacks or garbles {error}; restore the file") from None
     options = _options(text, answer) if form == "choice" else []
@@ -147,15 +156,15 @@ def _markers(entry: dict[str, Any], task: str, images: int) -> dict[int, list[Ma
         where = (entry.get(f"{kind}_img_idx") or [[]])[0]
         colors = [c for c in MARK_ORDER.get(task, _COLORS) if entry.get(f"{c}_{kind}")]
         for k, color in enumerate(colors):
-            shares = [min(max(float(v) / 1000, 0.0), 1.0) for v in entry[f"{color}_{kind}"][0]]
-            if len(shares) != numbers:
+            shares = [float(v) / 1000 for v in entry[f"{color}_{kind}"][0]]
+            if len(shares) != numbers or not all(map(isfinite, shares)):
                 raise ValueError(f"{color}_{kind}")
             # All marks of one object's task stand on the one image that is named.
             image = int(where[min(k, len(where) - 1)]) if where else 0
             if not 0 <= image < images:
                 raise ValueError(f"{kind}_img_idx")
-            left, top, right, bottom = shares if numbers == 4 else shares * 2
-            found[image].append(Marker((left, top, right, bottom), "", color))
+            x0, y0, x1, y1 = (min(max(v, 0.0), 1.0) for v in (shares if numbers == 4 else shares * 2))
+            found[image].append(Marker((min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1)), "", color))
     return dict(found)
 
 

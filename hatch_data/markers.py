@@ -33,13 +33,20 @@ def draw(image: Image.Image, marker: Marker) -> None:
     left, top = max(left - rim, 0), max(top - rim, 0)
     right, bottom = min(right + rim, width - 1), min(bottom + rim, height - 1)
     brush = ImageDraw.Draw(image)
+
+    def inner(inset: int) -> tuple[int, int, int, int] | None:
+        """The mark less `inset` pixels all around: none where so little of it is left, at the border of the image."""
+        fits = 2 * inset <= min(right - left, bottom - top)
+        return (left + inset, top + inset, right - inset, bottom - inset) if fits else None
+
     if is_point:
-        brush.ellipse((left, top, right, bottom), fill="black")
-        brush.ellipse((left + 1, top + 1, right - 1, bottom - 1), fill="white")
-        brush.ellipse((left + 2, top + 2, right - 2, bottom - 2), fill=marker.color)
+        for inset, color in enumerate(("black", "white", marker.color)):
+            if disc := inner(inset):
+                brush.ellipse(disc, fill=color)
     else:
         for inset, color, thick in ((0, "black", 1), (1, marker.color, line), (1 + line, "white", 1)):
-            brush.rectangle((left + inset, top + inset, right - inset, bottom - inset), outline=color, width=thick)
+            if box := inner(inset):
+                brush.rectangle(box, outline=color, width=thick)
     if marker.label:
         font = ImageFont.load_default(size=max(13, round(height / 20)))
         x0, y0, x1, y1 = brush.textbbox((0, 0), marker.label, font=font)

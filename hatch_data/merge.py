@@ -23,8 +23,17 @@ from numpy.typing import NDArray
 from hatch_data.card import dataset_card, pictures
 from hatch_data.errors import ShardError
 from hatch_data.folder import STAGING, totals, versions
-from hatch_data.shards import MANIFEST, ROW_GROUP_BYTES, SPLITS, commit, open_shard, parquet_writer, read_manifest
-from hatch_data.spread import spread_of
+from hatch_data.shards import (
+    MANIFEST,
+    ROW_GROUP_BYTES,
+    SPLITS,
+    commit,
+    open_shard,
+    parquet_writer,
+    read_group,
+    read_manifest,
+)
+from hatch_data.spread import Spread, spread_of
 from hatch_data.storage import LocalStorage, writing
 
 _PLAN = f"{STAGING}/plan.json"
@@ -169,18 +178,27 @@ def _read_ids(sources: list[_Source]) -> dict[str, int]:
         for scene, report in source.manifest["scenes"].items():
             for told in report["shards"]:
                 path = source.folder / told["file"]
-                table = open_shard(path).read(columns=["id", "frames"])
-                ids = table["id"].to_pylist()
+                ids, frames = _ids_and_frames(path)
                 taken = np.ones(len(ids), bool)
                 for k, row_id in enumerate(ids):
                     taken[k] = row_id not in seen
                     seen.add(row_id)
                 duplicates[str(source.folder)] += int((~taken).sum())
-                for frame in set(pc.list_flatten(table["frames"]).to_pylist()):
+                for frame in sorted(frames):
                     if (other := split_of_frame.setdefault((scene, frame), told["split"])) != told["split"]:
                         raise ShardError(f"{path}: frame {frame} of {scene} is {told['split']} here, {other} elsewhere")
                 source.shards.append(_Shard(path, scene, told["split"], ids, taken))
     return {name: n for name, n in duplicates.items() if n}
+
+
+def _ids_and_frames(path: Path) -> tuple[list[str], set[str]]:
+    ids: list[str] = []
+    frames: set[str] = set()
+    for group in range(open_shard(path).num_row_groups):
+        table = read_group(path, group, ["id", "frames"])
+        ids += table["id"].to_pylist()
+        frames.update(pc.list_flatten(table["frames"]).to_pylist())
+    return ids, frames
 
 
 def _quotas(sources: list[_Source], rows: int | None) -> list[int]:
@@ -228,13 +246,15 @@ def _write(
         chosen = [(source, s) for source in sources for s in source.shards if s.split == split and s.taken.any()]
         for number, (source, shard) in enumerate(chosen):
             path = store.root / f"{split}-{number:05d}-of-{len(chosen):05d}.parquet"
+            # A shard that is copied as it is has passed no other check.
+            spread = spread_of(shard.path) if shard.taken.all() else None
             if not path.exists():
                 _copy(shard, path)
             scene = scenes.setdefault(
                 shard.scene,
                 {**source.manifest["scenes"][shard.scene], "rows": {}, "tasks": {}, "shards": [], "failure": None},
             )
-            _add(scene, split, path, int(shard.taken.sum()))
+            _add(scene, split, path, int(shard.taken.sum()), spread or spread_of(path))
     recipes = {source.manifest["recipe_digest"]: source.manifest["plan"]["recipe"] for source in sources}
     by = {source.manifest["split"]["by"] for source in sources}
     return {
@@ -263,11 +283,10 @@ def _write(
     }
 
 
-def _add(scene: dict[str, Any], split: str, path: Path, rows: int) -> None:
+def _add(scene: dict[str, Any], split: str, path: Path, rows: int, spread: Spread) -> None:
     """Enter a written shard into the report of its scene."""
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    spread = spread_of(path)
     told = {"split": split, "file": path.name, "rows": rows, "bytes": path.stat().st_size, "sha256": digest}
     scene["shards"].append({**told, "spread": spread})
     scene["rows"][split] = scene["rows"].get(split, 0) + rows
@@ -294,7 +313,7 @@ def _taken(shard: _Shard) -> Iterator[pa.Table]:
         mask = shard.taken[first : first + count]
         first += count
         if mask.any():
-            waiting.append(file.read_row_group(group).filter(pa.array(mask)))
+            waiting.append(read_group(shard.path, group).filter(pa.array(mask)))
         if waiting and (group == file.num_row_groups - 1 or sum(table.nbytes for table in waiting) >= ROW_GROUP_BYTES):
             yield pa.concat_tables(waiting).combine_chunks()
             waiting = []

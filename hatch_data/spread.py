@@ -12,7 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from hatch_data.sampling import rotation_between_deg
-from hatch_data.shards import open_shard
+from hatch_data.shards import open_shard, read_group
 
 #: Measure -> (unit, width of a bin, greatest bin, which takes in all beyond).
 BINS = {"overlap": ("%", 5.0, 19), "rotation": ("°", 10.0, 17), "baseline": ("m", 0.25, 40)}
@@ -21,7 +21,10 @@ _COLUMNS = [
     "form",
     "answer",
     "world_from_camera",
-    *(f"matches.list.element.{name}" for name in ("source_patch", "weight", "valid")),
+    *(
+        f"matches.list.element.{name}"
+        for name in ("source_grid", "target_grid", "source_patch", "target_patch", "weight", "valid", "visibility")
+    ),
 ]
 
 #: `tasks`: {task: rows}; `answers`: {task: {letter: rows}} of multiple choices; each of `BINS`: {number of bin: rows}.
@@ -29,9 +32,9 @@ Spread = dict[str, dict[str, Any]]
 
 
 def spread_of(shard: Path) -> Spread:
-    """What the small columns of a shard say, row group by row group."""
-    file = open_shard(shard)
-    return total(of_table(file.read_row_group(group, columns=_COLUMNS)) for group in range(file.num_row_groups))
+    """What the small columns of a shard say, row group by row group. Raises `ShardError` where one is unsound."""
+    groups = range(open_shard(shard).num_row_groups)
+    return total(of_table(read_group(shard, group, _COLUMNS)) for group in groups)
 
 
 def total(spreads: Iterable[Spread]) -> Spread:

@@ -122,6 +122,28 @@ def evaluate(checkpoint: str, as_json: bool, **options: Any) -> None:
 
 
 @main.command()
+@click.argument("model")
+@click.option("--data", "-d", type=click.Path(path_type=Path), required=True, help="Shards, of any scan.")
+@click.option("--split", help="[default: test, else validation, else train]")
+@click.option("--limit", type=click.IntRange(1), default=400, show_default=True, metavar="N", help="Pairs, at most.")
+@click.option("--max-pixels", type=click.IntRange(1), help="Bound on an image.  [default: the model's]")
+@_as_json
+def probe(model: str, data: Path, split: str | None, limit: int, max_pixels: int | None, as_json: bool) -> None:
+    """How well the vision tower of MODEL matches patches, by overlap and viewpoint change.
+
+    MODEL is the folder of a run, which is judged before and after, or what eval takes. Baselines stand beside it.
+    """
+    from hatch_train.evaluation import generation, probes
+
+    if (Path(model) / "recipe.yaml").is_file():
+        towers = generation.open_run(Path(model), max_pixels)
+    else:
+        towers = {"recall@1": generation.open_model(model, max_pixels)}
+    found = {name: probes.matching(tower, data, split or "", limit) for name, tower in towers.items()}
+    click.echo(json.dumps(found, indent=2) if as_json else probes.matching_text(found))
+
+
+@main.command()
 @click.argument("first", type=click.Path(path_type=Path))
 @click.argument("second", type=click.Path(path_type=Path))
 @_as_json

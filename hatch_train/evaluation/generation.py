@@ -131,16 +131,35 @@ def open_model(name: str, max_pixels: int | None = None) -> VisionLanguageModel:
     folder = Path(name)
     run_folder = folder.parent.parent
     if folder.is_dir() and folder in checkpoint.finished(folder.parent) and (run_folder / "recipe.yaml").is_file():
-        trained = recipe.read(run_folder / "recipe.yaml")
-        changes = {} if max_pixels is None else {"max_pixels": max_pixels}
-        settings = trained.model.model_copy(update=changes)
-        model = load(settings, (), trained.seed, run_folder / "processor")
+        model = _start(run_folder, max_pixels)
         checkpoint.restore(folder, model.model)
     elif folder.is_dir() and not (folder / "config.json").is_file():
         raise ModelError(f"{folder}: neither a Hugging Face folder (config.json) nor a checkpoint of a run")
     else:
         least, most = _pixel_bounds(name)
         model = load(ModelSettings(name=name, min_pixels=least, max_pixels=max_pixels or min(most, MAX_PIXELS)), (), 0)
+    return _placed(model)
+
+
+def open_run(folder: Path, max_pixels: int | None = None) -> dict[str, VisionLanguageModel]:
+    """The model of a run as it was `before` its first step, and `after` its last checkpoint.
+
+    Raises `ModelError` for a run without a checkpoint.
+    """
+    finished = checkpoint.finished(folder / "checkpoints")
+    if not finished:
+        raise ModelError(f"{folder}: a run without a checkpoint so far; train first")
+    return {"before": _placed(_start(folder, max_pixels)), "after": open_model(str(finished[-1]), max_pixels)}
+
+
+def _start(run_folder: Path, max_pixels: int | None) -> VisionLanguageModel:
+    trained = recipe.read(run_folder / "recipe.yaml")
+    changes = {} if max_pixels is None else {"max_pixels": max_pixels}
+    return load(trained.model.model_copy(update=changes), (), trained.seed, run_folder / "processor")
+
+
+def _placed(model: VisionLanguageModel) -> VisionLanguageModel:
+    """On the GPU where there is one, ready to be asked."""
     if torch.cuda.is_available():
         model.model.to("cuda", torch.bfloat16)
     model.model.eval()

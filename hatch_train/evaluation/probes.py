@@ -8,31 +8,40 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.nn import functional as F
 
 from hatch_data.actions import Actions, execute, parse_json, parse_pairs
 from hatch_data.errors import ActionError, ShardError
 from hatch_data.geometry import rotation_from_heading_pitch_roll
 from hatch_data.motion import Motion, motion_between, stance
 from hatch_data.patches import FlowField, rebin
+from hatch_data.shards import shard_files
 from hatch_train.data import Shards
+from hatch_train.errors import EvaluationError
 from hatch_train.evaluation.held_out import open_shards
+from hatch_train.evaluation.report import shown_table
 from hatch_train.evaluation.samples import mean, spread
 from hatch_train.images import ImageReader
 from hatch_train.metrics import MatchFigures
 from hatch_train.model import VisionLanguageModel
+from hatch_train.stages.alignment import LEVELS, levels, unit
 
 #: Pairs of images that the matching probe looks at.
 PAIRS = 400
 OVERLAP = (0.2, 0.4, 0.6, 0.8)
 ROTATION_DEG = (15, 30, 60, 90)
 DISTANCE_M = (0.5, 1, 2)
+EDGES: dict[str, Sequence[float]] = {"overlap": OVERLAP, "viewpoint change, deg": ROTATION_DEG}
+ALL = "all pairs"
+BASELINES = ("same position", "mean colour")
+#: The grid of regions: the paper's.
+REGIONS = (4, 4)
 _MATCH = "matches.list.element."
 
 #: Name of a bin -> its figures.
@@ -62,49 +71,73 @@ def _angle_deg(rotation: NDArray) -> float:
 
 
 @torch.no_grad()
-def matching(model: VisionLanguageModel, data: Path, variant: str, limit: int = PAIRS) -> dict[str, Table]:
-    """Patch-match recall@1 and PCK@0.1 of the tower's tokens, by overlap and by viewpoint change.
+def matching(model: VisionLanguageModel, data: Path, split: str, limit: int = PAIRS) -> dict[str, Table]:
+    """Recall@1 of matching by the tower's features: of tokens to within one, with PCK@0.1, and of 4 x 4 regions; by
+    overlap and by viewpoint change. Images as they are stored.
 
-    `same position` and `mean colour` need no model.
+    `same position` and `mean colour` need no model. Without a `split` it is `test`, else `validation`, else `train`,
+    which of a scan that was never trained on is held out as well.
     """
-    split = _split(data, variant)
-    shards = Shards([str(data)], split, ("scene", "frames", _MATCH + "source", _MATCH + "target"))
+    shards = Shards([str(data)], split or _held_out(data), ("scene", "frames", _MATCH + "source", _MATCH + "target"))
+    if not (drawn := spread(_pairs(shards), limit)):
+        raise EvaluationError(f"{data}: no pairs of views in split {shards.split}; give shards of two views or more")
     images = ImageReader(model.processor, None, cache_mb=256)
-    tables: dict[str, dict[str, MatchFigures]] = defaultdict(lambda: defaultdict(lambda: MatchFigures("token")))
+    tables: dict[tuple[str, str], dict[str, MatchFigures]] = {
+        (level, measure): defaultdict(partial(MatchFigures, level)) for level in LEVELS for measure in EDGES
+    }
     pairs: Counter[tuple[str, str]] = Counter()
-    for number, source, target in spread(_pairs(shards), limit):
+    for number, source, target in drawn:
         columns = ("id", "images", "image_sizes", "world_from_camera")
         row = shards.read(number, (*columns, *(_MATCH + c for c in ("source", "target", "flow_size", "flow"))))
         sizes = [tuple(row["image_sizes"][i]) for i in (source, target)]
         encoded = [row["images"][i]["bytes"] for i in (source, target)]
-        patches, grids = images.read(encoded, sizes, np.random.default_rng(0), row["id"])
-        pixels = torch.from_numpy(patches)
-        tokens = model.image_features(pixels, torch.from_numpy(grids))
-        features = tuple(F.normalize(feature.float(), dim=-1).cpu() for feature in tokens)
-        per_token = pixels.view(-1, model.processor.merge**2, 3, pixels.shape[1] // 3).float().mean(dim=(1, 3))
-        colours = per_token.split([len(feature) for feature in features])
-        x, y = (images.grid(size) for size in sizes)
-        there = rebin(_flow(row, source, target), x, y)
-        back = rebin(_flow(row, target, source), y, x)
+        patches, patch_grids = images.read(encoded, sizes, np.random.default_rng(0), row["id"])
+        x, y = grids = [images.grid(size) for size in sizes]
+        tokens = [t.float().cpu() for t in model.image_features(*map(torch.from_numpy, (patches, patch_grids)))]
+        per_token = torch.from_numpy(patches).view(-1, model.processor.merge**2, 3, patches.shape[1] // 3)
+        colours = per_token.float().mean(dim=(1, 3)).split([len(token) for token in tokens])
+        ways = _flow(row, source, target), _flow(row, target, source)
+        there, back = rebin(ways[0], x, y), rebin(ways[1], y, x)
+        maps = {
+            "token": (there, back),
+            "region": (rebin(ways[0], REGIONS, REGIONS), rebin(ways[1], REGIONS, REGIONS)),
+        }
+        own, plain = (levels(each, grids, REGIONS[0], f) for each, f in ((tokens, unit), (colours, lambda c: c)))
         poses = [np.array(row["world_from_camera"][i]).reshape(4, 4) for i in (source, target)]
-        where = {
-            "overlap": label((there.overlap + back.overlap) / 2, OVERLAP),
-            "viewpoint change, deg": label(rotation_deg(*poses), ROTATION_DEG),
-        }
-        for measure, name in where.items():
-            tables[measure][name].add(there, back, (features[0], features[1]), (colours[0], colours[1]))
-            pairs[measure, name] += 1
-    edges = {"overlap": OVERLAP, "viewpoint change, deg": ROTATION_DEG}
+        where = {"overlap": (there.overlap + back.overlap) / 2, "viewpoint change, deg": rotation_deg(*poses)}
+        for measure, value in where.items():
+            for name in (label(value, EDGES[measure]), ALL):
+                pairs[measure, name] += 1
+                for level in LEVELS:
+                    features, looks = ((side[0][level], side[1][level]) for side in (own, plain))
+                    tables[level, measure][name].add(*maps[level], features, looks)
     return {
-        f"patch matching by {measure}": {
-            name: {"count": pairs[measure, name]} | _shares(table[name]) for name in _in_order(table, edges[measure])
+        f"{'patch' if level == 'token' else level} matching by {measure}": {
+            name: {"count": pairs[measure, name]} | _shares(table[name])
+            for name in (*_in_order(table, EDGES[measure]), ALL)
         }
-        for measure, table in tables.items()
+        for (level, measure), table in tables.items()
     }
 
 
-def _split(data: Path, variant: str) -> str:
-    return variant or open_shards(data, variant).files[0].name.partition("-")[0]
+def matching_text(found: Mapping[str, Mapping[str, Table]]) -> str:
+    """Recall@1 of several towers (name -> what `matching` found) side by side, for a terminal of 80 columns."""
+    first = next(iter(found.values()))
+    lines = []
+    for title, table in first.items():
+        rows = [
+            [name, str(figures["count"]), str(figures["patches"])]
+            + [f"{100 * tables[title][name]['recall@1']:.1f}" for tables in found.values()]
+            + [f"{100 * figures[baseline]:.1f}" for baseline in BASELINES]
+            for name, figures in table.items()
+        ]
+        lines += [f"{title}: recall@1", shown_table(("", "pairs", "patches", *found, *BASELINES), rows, last=1), ""]
+    return "\n".join(lines[:-1])
+
+
+def _held_out(data: Path) -> str:
+    there = {file.name.partition("-")[0] for file in shard_files(data)}
+    return next((split for split in ("test", "validation") if split in there), "train")
 
 
 def _pairs(shards: Shards) -> list[tuple[int, int, int]]:
@@ -128,14 +161,11 @@ def _flow(row: dict[str, Any], source: int, target: int) -> FlowField:
 
 
 def _shares(figures: MatchFigures) -> dict[str, Any]:
-    own, position, colour = (figures.shares(kind) for kind in ("features", "same position", "mean colour"))
-    return {
-        "patches": figures.counted,
-        "recall@1": own.get("recall@1 token", 0.0),
-        "PCK@0.1": own.get("PCK@0.1 token", 0.0),
-        "same position": position.get("recall@1 token", 0.0),
-        "mean colour": colour.get("recall@1 token", 0.0),
-    }
+    level = figures.level
+    own, *others = (figures.shares(kind) for kind in ("features", *BASELINES))
+    pck = {"PCK@0.1": own.get("PCK@0.1 token", 0.0)} if level == "token" else {}
+    baselines = {name: one.get(f"recall@1 {level}", 0.0) for name, one in zip(BASELINES, others, strict=True)}
+    return {"patches": figures.counted, "recall@1": own.get(f"recall@1 {level}", 0.0)} | pck | baselines
 
 
 # Actions

@@ -33,7 +33,7 @@ MOST_SECONDS, MOST_WAIT_S = 10.0, 120.0
 LONGER = {"mesh": 60.0}
 MOST_BYTES = 2 << 30
 #: Compiled code of this project and its libraries is kept beside them; devices take what is written to them.
-_HARMLESS = re.compile(r".*/__pycache__/.*|/dev/(null|tty|shm/.*)|/proc/self/.*")
+_HARMLESS = re.compile(r".*/__pycache__(/.*)?|/dev/(null|tty|shm/.*)|/proc/self/.*")
 _WRITES = {"os.rename": 2, "os.remove": 1, "os.mkdir": 1, "os.rmdir": 1, "os.link": 2, "os.symlink": 2,
            "os.truncate": 1, "os.chmod": 1, "os.utime": 1}  # fmt: skip
 

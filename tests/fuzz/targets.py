@@ -73,10 +73,12 @@ def inspect(place: Path, out: Path) -> bool:
 
 
 def merge(place: Path, out: Path) -> bool:
-    """`hatch-data merge` of a folder with nothing else."""
+    """`hatch-data merge` of all rows but one: shards are copied whole, and one of them row by row."""
     from hatch_data import merge
+    from hatch_data.shards import read_manifest
 
-    merge.summary(merge.merge([place], out / "merged", {}), out)
+    rows = sum(read_manifest(place)["totals"]["rows"].values()) - 1
+    merge.summary(merge.merge([place], out / "merged", {}, rows), out)
     return True
 
 
@@ -132,5 +134,6 @@ def one_line(told: str) -> None:
 TARGETS: dict[str, tuple[Read, tuple[samples.Write, ...]]] = {
     **{name: (build, forms) for name, forms in samples.SCANS.items()},
     "imported": (build_imported, samples.SCANS["imported"]),
+    "doctor": (doctor, tuple(form for name, forms in samples.SCANS.items() if name != "imported" for form in forms)),
     **{f"shards: {read.__name__}": (read, (samples.write_build,)) for read in (verify, inspect, merge, audit, train)},
 }
