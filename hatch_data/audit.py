@@ -17,14 +17,13 @@ from typing import Any
 from zlib import crc32
 
 import numpy as np
-from rich.console import Console
-from rich.table import Table
 from scipy import sparse, stats
 from scipy.optimize import minimize
 from scipy.special import logsumexp
 
 from hatch_data.questions import LETTERS
 from hatch_data.shards import read_manifest, read_rows
+from hatch_data.terminal import table
 
 #: Above chance by more than this, with the whole interval, text gives answers away.
 TOLERATED = 0.03
@@ -94,28 +93,16 @@ class Audit:
 
     def to_text(self) -> str:
         """A table for an 80-column terminal, and what is wrong."""
-        table = Table(box=None, pad_edge=False, header_style="")
-        for name in ("family", "train", "held", "choice", "text only", "chance", "common"):
-            table.add_column(name, justify="left" if name == "family" else "right", no_wrap=True)
+        counts = []
         for one in self.families:
             held = sum(one.rows.values()) - one.rows.get("train", 0)
             told = one.choice and f"{one.choice.right:.1%} ±{(one.choice.high - one.choice.low) / 2:.1%}"
             chance = f"{one.choice.chance:.1%}" if one.choice else "-"
             fill = f"{one.fill.right:.0%}" if one.fill else "-"
             name = one.task if len(one.task) <= 28 else one.task[:27] + "…"
-            table.add_row(
-                name,
-                str(one.rows.get("train", 0)),
-                str(held),
-                str(one.forms.get("choice", 0)),
-                told or "-",
-                chance,
-                fill,
-            )
-        console = Console(width=80, highlight=False, force_terminal=False)
-        with console.capture() as capture:
-            console.print(table)
-        lines = [line.rstrip() for line in capture.get().splitlines()]
+            train, choices = one.rows.get("train", 0), one.forms.get("choice", 0)
+            counts.append((name, train, held, choices, told or "-", chance, fill))
+        lines = [table(("family", "train", "held", "choice", "text only", "chance", "common"), counts)]
         lines += ["", "text only: held-out choices that a bag of words gets right, 95 % interval"]
         lines += ["common: held-out fill-ins with the most frequent training answer"]
         findings = [f"{one.task}: {found}" for one in self.families for found in one.findings]

@@ -9,9 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-from rich.console import Console
-from rich.table import Table
-
 from hatch_data import imported
 from hatch_data.engines import Outcome, local
 from hatch_data.errors import ShardError
@@ -21,6 +18,7 @@ from hatch_data.progress import Progress, Style
 from hatch_data.questions import family
 from hatch_data.recipe import DataRecipe
 from hatch_data.scans import find
+from hatch_data.terminal import table
 
 Engine = Literal["local", "ray"]
 #: Counts of a kind that a summary shows.
@@ -94,26 +92,16 @@ def _outcomes(jobs: list[SceneJob], workers: int | None, engine: Engine, address
 
 def summary(manifest: dict[str, Any], out: str | Path) -> str:
     """What came of a build, as a table for an 80-column terminal."""
-    console = Console(width=80, highlight=False, force_terminal=False)
-    table = Table(box=None, pad_edge=False, header_style="")
-    for name in ("scan", "layout", "up", "frames", "groups", "rows", "dropped frames"):
-        table.add_column(name, justify="right" if name in ("groups", "rows") else "left", overflow="fold")
+    shown = []
     scenes = list(manifest["scenes"].values())
     for scene in scenes[:20]:
         dropped = ", ".join(f"{n} {reason}" for reason, n in scene["dropped_frames"].items())
-        table.add_row(
-            scene["scene"],
-            scene["layout"],
-            scene["up_source"],
-            f"{scene['used_frames']}/{scene['frames']}",
-            str(scene["groups"]),
-            str(sum(scene["rows"].values())),
-            "failed" if scene["failure"] else dropped or "-",
-        )
+        frames, told = f"{scene['used_frames']}/{scene['frames']}", "failed" if scene["failure"] else dropped or "-"
+        rows = sum(scene["rows"].values())
+        shown.append((scene["scene"], scene["layout"], scene["up_source"], frames, scene["groups"], rows, told))
     totals = manifest["totals"]
-    with console.capture() as capture:
-        console.print(table)
-    lines = [capture.get().rstrip()]
+    head = ("scan", "layout", "up", "frames", "groups", "rows", "dropped frames")
+    lines = [table(head, shown, left=("layout", "up", "frames", "dropped frames"))]
     if len(scenes) > 20:
         lines.append(f"... and {len(scenes) - 20} more, see {out}/build.json")
     failures = [f"failed: {scene['scene']}: {scene['failure']}" for scene in scenes if scene["failure"]]

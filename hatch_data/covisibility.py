@@ -45,18 +45,27 @@ class Summary:
 
 @dataclass(frozen=True)
 class Covisibility:
-    """Directed overlaps, ordered by source and target: `overlap[k]` is the share of the surface seen by view
-    `source[k]` that view `target[k]` sees too. Each pair is there both ways or not at all: those that share next to
-    nothing are left out, and, where a view has many later neighbours in one tenth of overlap, most of them."""
+    """Directed overlaps, ordered by source and target: of the surface seen by view `source[k]`, view `target[k]` sees
+    the share `overlap[k]` too, and `hidden[k]` lies inside its image, but behind what it sees there. Each pair is there
+    both ways or not at all: those that share next to nothing are left out, and, where a view has many later neighbours
+    in one tenth of overlap, most of them."""
 
     source: NDArray[np.int32]
     target: NDArray[np.int32]
     overlap: NDArray[np.float32]
+    hidden: NDArray[np.float32]
     views: int
 
     def matrix(self) -> sparse.csr_array:
         """(views, views) sparse overlaps."""
-        return sparse.csr_array((self.overlap, (self.source, self.target)), shape=(self.views, self.views))
+        return self._sparse(self.overlap)
+
+    def hidden_matrix(self) -> sparse.csr_array:
+        """(views, views) sparse shares of hidden surface."""
+        return self._sparse(self.hidden)
+
+    def _sparse(self, share: NDArray[np.float32]) -> sparse.csr_array:
+        return sparse.csr_array((share, (self.source, self.target)), shape=(self.views, self.views))
 
 
 def summarise(view: View) -> Summary:
@@ -85,19 +94,19 @@ def covisibility(summaries: list[Summary], least_overlap: float = 0.02) -> Covis
     """Directed overlaps of all views of a scene that reach `least_overlap`."""
     n = len(summaries)
     if n == 0:
-        return Covisibility(np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0, np.float32), 0)
+        return Covisibility(*(np.empty(0, kind) for kind in (np.int32, np.int32, np.float32, np.float32)), 0)
     views = _Stacked.of(summaries)
     share = _shared_voxels(views.points, views.offsets)
     kept = []
     for start in range(0, n, VIEWS_AT_ONCE):
         i, j = _candidates(share, start, views.offsets, least_overlap)
-        there, back = views.overlaps(i, j), views.overlaps(j, i)
-        chosen = _keep_some(i, there, back, least_overlap)
-        kept.append((i[chosen], j[chosen], there[chosen], back[chosen]))
-    i, j, there, back = (np.concatenate(column) for column in zip(*kept, strict=True))
-    source, target, overlap = np.concatenate([i, j]), np.concatenate([j, i]), np.concatenate([there, back])
+        there, back = views.shares(i, j), views.shares(j, i)
+        chosen = _keep_some(i, there[0], back[0], least_overlap)
+        kept.append((i[chosen], j[chosen], there[:, chosen], back[:, chosen]))
+    i, j, there, back = (np.concatenate(column, axis=-1) for column in zip(*kept, strict=True))
+    source, target, shares = np.concatenate([i, j]), np.concatenate([j, i]), np.concatenate([there, back], axis=1)
     order = np.lexsort((target, source))
-    return Covisibility(source[order], target[order], overlap[order], n)
+    return Covisibility(source[order], target[order], *shares[:, order], n)
 
 
 def within(found: Covisibility, order: NDArray, longest_gap: int | None) -> Covisibility:
@@ -105,7 +114,8 @@ def within(found: Covisibility, order: NDArray, longest_gap: int | None) -> Covi
     if longest_gap is None:
         return found
     near = np.abs(order[found.source] - order[found.target]) <= longest_gap
-    return Covisibility(found.source[near], found.target[near], found.overlap[near], found.views)
+    columns = (column[near] for column in (found.source, found.target, found.overlap, found.hidden))
+    return Covisibility(*columns, found.views)
 
 
 @dataclass(frozen=True)
@@ -131,10 +141,10 @@ class _Stacked:
             np.array([s.bounds for s in summaries], np.float32),
         )
 
-    def overlaps(self, source: NDArray[np.int32], target: NDArray[np.int32]) -> NDArray[np.float32]:
-        """Share of the points of view source[k] that view target[k] sees."""
+    def shares(self, source: NDArray[np.int32], target: NDArray[np.int32]) -> NDArray[np.float32]:
+        """(2, n) shares of the points of view source[k]: those that view target[k] sees, and those hidden from it."""
         ranges = self.least, self.greatest
-        return _overlaps(self.points, self.offsets, *ranges, self.pixel_from_world, self.bounds, source, target)
+        return _shares(self.points, self.offsets, *ranges, self.pixel_from_world, self.bounds, source, target)
 
 
 def _shared_voxels(points: NDArray, offsets: NDArray) -> tuple[sparse.csr_array, sparse.csr_array]:
@@ -230,22 +240,25 @@ def _project(points, m, rows, columns, block, depth):
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def _overlaps(points, offsets, least, greatest, pixel_from_world, bounds, source, target):
-    """Share of the points of view source[k] that view target[k] sees. `points` is (3, n)."""
+def _shares(points, offsets, least, greatest, pixel_from_world, bounds, source, target):
+    """Shares of the points of view source[k] that view target[k] sees, and that lie behind all it sees in their block
+    of its raster. `points` is (3, n)."""
     rows, columns = np.float32(BLOCK_ROWS), np.float32(BLOCK_COLUMNS)
     most = np.max(np.diff(offsets)) if source.shape[0] else 0
     block, depth = np.empty(most, np.int32), np.empty(most, np.float32)
-    overlap = np.zeros(source.shape[0], np.float32)
+    shares = np.zeros((2, source.shape[0]), np.float32)
     for k in range(source.shape[0]):
         j, start, end = target[k], offsets[source[k]], offsets[source[k] + 1]
         _project(points[:, start:end], pixel_from_world[j], rows, columns, block, depth)
         absolute, relative, quadratic = bounds[j, 0], bounds[j, 1], bounds[j, 2]
         near, far = least[j], greatest[j]
-        seen = 0
+        seen, hidden = 0, 0
         for p in range(end - start):
             if block[p] >= 0:
                 z, there = depth[p], np.uint32(block[p])
                 tolerance = max(absolute, relative * z, quadratic * z * z)
-                seen += (near[there] > 0) & (near[there] - tolerance <= z) & (z <= far[there] + tolerance)
-        overlap[k] = seen / max(end - start, 1)
-    return overlap
+                measured, behind = near[there] > 0, z > far[there] + tolerance
+                seen += measured & ~behind & (near[there] - tolerance <= z)
+                hidden += measured & behind
+        shares[0, k], shares[1, k] = seen / max(end - start, 1), hidden / max(end - start, 1)
+    return shares

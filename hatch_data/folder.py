@@ -59,7 +59,8 @@ class BuildFolder:
             "limit": limit,
             "scans": {ref.scene: _told(ref) for ref in refs},
         }
-        self._check()
+        with writing(out):
+            self._check()
 
     @property
     def finished(self) -> bool:

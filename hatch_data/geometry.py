@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[np.float64]
 
@@ -60,13 +60,17 @@ class Camera:
         return np.stack([x, y, np.ones_like(x)], axis=-1) * np.asarray(depth, dtype=np.float64)[..., None]
 
 
+def rigid(rotation: Array, translation: ArrayLike) -> Array:
+    """(4, 4) transform of a rotation (3, 3) and a translation (3,)."""
+    a_from_b = np.eye(4)
+    a_from_b[:3, :3], a_from_b[:3, 3] = rotation, translation
+    return a_from_b
+
+
 def inverse(a_from_b: Array) -> Array:
     """`b_from_a` of a rigid (4, 4) transform."""
     rotation = a_from_b[:3, :3]
-    b_from_a = np.eye(4)
-    b_from_a[:3, :3] = rotation.T
-    b_from_a[:3, 3] = -rotation.T @ a_from_b[:3, 3]
-    return b_from_a
+    return rigid(rotation.T, -rotation.T @ a_from_b[:3, 3])
 
 
 def transform(a_from_b: Array, points_b: Array) -> Array:
@@ -90,10 +94,7 @@ def is_rigid(a_from_b: Array, tolerance: float = 1e-3) -> bool:
 def nearest_rigid(a_from_b: Array) -> Array:
     """The rigid transform closest to a nearly rigid one: rounding in text files leaves rotations 1e-6 off."""
     u, _, vt = np.linalg.svd(a_from_b[:3, :3])
-    rigid = np.eye(4)
-    rigid[:3, :3] = u @ np.diag([1.0, 1.0, np.linalg.det(u @ vt)]) @ vt
-    rigid[:3, 3] = a_from_b[:3, 3]
-    return rigid
+    return rigid(u @ np.diag([1.0, 1.0, np.linalg.det(u @ vt)]) @ vt, a_from_b[:3, 3])
 
 
 def unit(vector: Array) -> Array:

@@ -35,8 +35,7 @@ def stored_image(frame: Frame, settings: ImageSettings, markers: list[Marker] | 
     image = decode(data, frame.id)
     if camera != frame.camera:
         image = image.resize((camera.width, camera.height), Image.Resampling.LANCZOS)
-    for marker in markers or []:
-        draw(image, marker)
+    draw(image, markers or [])
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=settings.jpeg_quality, subsampling=0)
     return StoredImage(buffer.getvalue(), f"{name}.jpg", camera)

@@ -15,6 +15,7 @@ from hatch_data.geometry import (
     Array,
     heading_pitch_roll,
     horizontal_axes,
+    rigid,
     rotation_from_heading_pitch_roll,
     unit,
 )
@@ -65,13 +66,12 @@ def apply(world_from_i: Array, motion: Motion, up: Array) -> Array:
     comes nearer to the truth by stopping.
     """
     heading, pitch, roll = heading_pitch_roll(world_from_i, up)
+    pitch = min(max(pitch + motion.pitch_deg, -90.0), 90.0)
     translation = np.array([motion.forward_m, motion.left_m, motion.up_m])
-    world_from_j = np.eye(4)
-    world_from_j[:3, :3] = rotation_from_heading_pitch_roll(
-        heading + motion.yaw_deg, min(max(pitch + motion.pitch_deg, -90.0), 90.0), roll + motion.roll_deg, up
+    return rigid(
+        rotation_from_heading_pitch_roll(heading + motion.yaw_deg, pitch, roll + motion.roll_deg, up),
+        world_from_i[:3, 3] + translation @ _levelled_axes(heading, up),
     )
-    world_from_j[:3, 3] = world_from_i[:3, 3] + translation @ _levelled_axes(heading, up)
-    return world_from_j
 
 
 def compose(i_to_j: Motion, j_to_k: Motion) -> Motion:

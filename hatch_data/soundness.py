@@ -31,7 +31,7 @@ def fault(table: pa.Table) -> str | None:
         if _has_null(rows[name].combine_chunks()):
             return f"column '{name}' has a null"
     columns = {name: _whole(rows[name]) for name in rows.column_names}
-    return _images_fault(columns) or _matches_fault(columns)
+    return _images_fault(columns) or _markers_fault(columns) or _matches_fault(columns)
 
 
 def _images_fault(columns: dict[str, pa.Array]) -> str | None:
@@ -47,14 +47,27 @@ def _images_fault(columns: dict[str, pa.Array]) -> str | None:
         return "column 'image_sizes' has a size that no image has"
     if "up" in columns and not _all(pc.equal(pc.list_value_length(columns["up"]), 3)):
         return "column 'up' is not 3 numbers"
-    for name in ("actions", "matches"):
+    for name in ("actions", "matches", "markers"):
         if name in columns and first is not None:
             owner = pc.list_parent_indices(columns[name])
             images = first.take(owner)
-            for end in {"source", "target"} & {field.name for field in columns[name].type.value_type}:
+            for end in {"source", "target", "image"} & {field.name for field in columns[name].type.value_type}:
                 number = columns[name].flatten().field(end)
                 if not _all(pc.and_(pc.greater_equal(number, 0), pc.less(number, images))):
                     return f"column '{name}' tells of an image that the row does not have"
+    return None
+
+
+def _markers_fault(columns: dict[str, pa.Array]) -> str | None:
+    if "markers" not in columns:
+        return None
+    boxes = columns["markers"].flatten().field("box")
+    if not _all(pc.equal(pc.list_value_length(boxes), 4)):
+        return "a box of 'markers' is not 4 numbers"
+    left, top, right, bottom = (pc.list_element(boxes, k) for k in range(4))
+    in_order = pc.and_(pc.less_equal(left, right), pc.less_equal(top, bottom))
+    if not (_all(in_order) and _within(boxes.flatten(), 0, 1)):
+        return "a box of 'markers' does not lie within its image"
     return None
 
 
@@ -69,6 +82,10 @@ def _matches_fault(columns: dict[str, pa.Array]) -> str | None:
                 return f"an entry of 'matches.{name}' is not {length} numbers"
             if not _within(fields[name].flatten(), 1, LONGEST_SIDE_PX):
                 return f"'matches.{name}' has a size that no image has"
+    if fields.keys() >= {"flow", "flow_size"}:
+        cells = pc.multiply(pc.list_element(fields["flow_size"], 0), pc.list_element(fields["flow_size"], 1))
+        if not pc.binary_length(fields["flow"]).equals(pc.multiply(cells, 4)):
+            return "'matches.flow' has not 4 bytes for each cell of its size"
     if fields.keys() >= {"source_grid", "target_grid", "source_patch", "target_patch", "weight", "valid", "visibility"}:
         return _maps_fault(fields)
     return None
@@ -163,6 +180,7 @@ class _Split(_Told):
 class _Plan(_Told):
     version: str
     recipe: dict[str, Any]
+    scans: dict[str, Any]
 
 
 class _Manifest(_Told):

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import errno
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import wraps
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ParamSpec, Protocol, TypeVar
 
 from hatch_data.errors import ShardError
 from hatch_data.shards import commit, write_text
@@ -84,6 +85,25 @@ class LocalStorage:
             path.unlink(missing_ok=True)
 
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def _answered(method: Callable[P, T]) -> Callable[P, T]:
+    """Whatever a store's own library raises (no credentials, no such host) becomes an `OSError`, as it is of a disk."""
+
+    @wraps(method)
+    def called(*arguments: P.args, **named: P.kwargs) -> T:
+        try:
+            return method(*arguments, **named)
+        except OSError:
+            raise
+        except Exception as error:
+            raise OSError(" ".join(str(error).split()) or type(error).__name__) from error
+
+    return called
+
+
 class RemoteStorage:
     """A place that fsspec knows by its URL."""
 
@@ -111,12 +131,15 @@ class RemoteStorage:
         self._files.invalidate_cache()
         return self._files
 
+    @_answered
     def exists(self, name: str = "") -> bool:
         return bool(self._fresh().exists(self._at(name)))
 
+    @_answered
     def is_file(self, name: str = "") -> bool:
         return bool(self._fresh().isfile(self._at(name)))
 
+    @_answered
     def names(self, folder: str = "") -> list[str]:
         """What a folder holds, sorted; nothing where there is no such folder."""
         try:
@@ -125,24 +148,29 @@ class RemoteStorage:
             return []
         return sorted(name for path in found if (name := str(path).rstrip("/").rsplit("/", 1)[-1]))
 
+    @_answered
     def read_text(self, name: str) -> str:
         return str(self._files.cat_file(self._at(name)).decode())
 
+    @_answered
     def write_text(self, name: str, text: str) -> None:
         self._make_folder(name)
         self._files.pipe_file(self._at(name), text.encode())
 
+    @_answered
     def put(self, file: Path, name: str) -> None:
         """Take in a finished file from this machine."""
         self._make_folder(name)
         self._files.put_file(str(file), self._at(name))
 
+    @_answered
     def move(self, source: str, target: str) -> None:
         """Copy a file within the store, then remove the source: may be cut off in between, and repeated."""
         self._make_folder(target)
         self._files.cp_file(self._at(source), self._at(target))
         self._files.rm_file(self._at(source))
 
+    @_answered
     def remove(self, name: str) -> None:
         """Remove a file, or a folder and what it holds, if it is there."""
         if self.exists(name):

@@ -34,9 +34,8 @@ def shown(row: dict[str, Any]) -> list[bytes]:
     for number in sorted({marker["image"] for marker in row["markers"] if not marker["drawn"]}):
         with _named(row["id"], number + 1, len(images)):
             image, file = Image.open(io.BytesIO(images[number])).convert("RGB"), io.BytesIO()
-        for marker in row["markers"]:
-            if marker["image"] == number and not marker["drawn"]:
-                draw(image, Marker(tuple(marker["box"]), marker["label"], marker["color"]))
+        undrawn = [marker for marker in row["markers"] if marker["image"] == number and not marker["drawn"]]
+        draw(image, [Marker(tuple(marker["box"]), marker["label"], marker["color"]) for marker in undrawn])
         image.save(file, "png", compress_level=1)
         images[number] = file.getvalue()
     return images

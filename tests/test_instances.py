@@ -120,7 +120,7 @@ def test_objects_of_a_synthetic_room_are_found_where_they_are() -> None:
     right = wrong = missed = 0
     for k in (5, 20, 35, 50):
         owner = sightings(prepare(scene.frames[k]), scene.instances, scene.up)[1]
-        truth = made.furnished.instance[made.ids(k)]
+        truth = made.furnished.instance[made.render(k).box]
         known = (owner >= 0) & (truth >= 0)
         right += int((owner == truth)[known].sum())
         wrong += int((owner != truth)[known].sum() + ((owner >= 0) & (truth < 0)).sum())

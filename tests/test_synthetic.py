@@ -128,7 +128,7 @@ def test_depth_is_the_distance_to_the_surface(rooms):
         assert (depth > 0.2).all() and (depth < 40).all()
         surface = rooms.surface(k, pixel_grid(rooms.camera))
         np.testing.assert_allclose(depth, surface.depth, atol=1e-5)
-        np.testing.assert_array_equal(rooms.ids(k), surface.box)
+        np.testing.assert_array_equal(rooms.render(k).box, surface.box)
         camera_from_world = inverse(rooms.world_from_camera[k])
         np.testing.assert_allclose(transform(camera_from_world, surface.points)[..., 2], depth, atol=1e-5)
 

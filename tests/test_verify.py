@@ -363,7 +363,7 @@ FALSIFICATIONS: list[tuple[Callable[[Record], bool | None], str]] = [
     (sums_above_one, "patches and weights"),
     (halved_weights, "map fits flow"),
     (map_upside_down, "map fits flow"),
-    (patch_outside, "patches and weights"),
+    (patch_outside, "columns"),
     (unsorted_patches, "patches and weights"),
     (all_called_occluded, "codes fit weights"),
     (all_called_visible, "codes fit weights"),

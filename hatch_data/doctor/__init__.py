@@ -17,9 +17,9 @@ import numpy as np
 from hatch_data.depth_source import with_depth
 from hatch_data.doctor import appearance, registration, rendered
 from hatch_data.doctor.conventions import Bench, choose_pairs, find_repairs
-from hatch_data.doctor.evidence import Lookout, Model
+from hatch_data.doctor.evidence import Lookout, Model, spread
 from hatch_data.doctor.trajectory import follow
-from hatch_data.doctor.verdicts import Diagnosis, Measure, Verdict, composed, set_flags
+from hatch_data.doctor.verdicts import Diagnosis, Verdict, composed, set_flags
 from hatch_data.errors import FrameError, ScanError
 from hatch_data.geometry import Array
 from hatch_data.recipe import ScanSettings
@@ -89,7 +89,13 @@ def examine(scene: Scene, settings: ScanSettings | None = None) -> Examination:
         if verdict.weight == "fault":
             settings = composed(settings, verdict.fix)
     diagnosis = Diagnosis(
-        scene.id, scene.layout, len(scene.frames), len(frames), _ranked(verdicts), settings, _overall(bench, fix)
+        scene.id,
+        scene.layout,
+        len(scene.frames),
+        len(frames),
+        _ranked(verdicts),
+        settings,
+        bench.measure(bench.trial(fix)),
     )
     return Examination(
         diagnosis, frames, views, lookout.model, model, lost.tolist(), scene.up, scene.up_source == "layout"
@@ -120,7 +126,7 @@ def refusal(scene: Scene, frames: Sequence[Frame], views: Sequence[View] | ViewS
 def _read(scene: Scene) -> tuple[list[int], list[View], list[str]]:
     """Numbers and views of frames spread over the scan, and the ids of those whose depth cannot be read."""
     numbers, views, unreadable = [], [], []
-    for k in np.unique(np.linspace(0, len(scene.frames) - 1, FRAMES).round().astype(int)).tolist():
+    for k in spread(len(scene.frames), FRAMES).tolist():
         try:
             views.append(prepare(scene.frames[k]))
             numbers.append(k)
@@ -146,8 +152,8 @@ def _registration(
 ) -> list[Verdict]:
     """Colour against depth, once conventions are put right: without, depth carried over to colour lands anywhere.
     Turned images stay as they are: colour and depth turn together."""
-    spread = np.unique(np.linspace(0, len(views) - 1, REGISTRATION_FRAMES).round().astype(int)).tolist()
-    chosen = {frames[k].id: (views[k], seen.color) for k in spread if (seen := looks[k]) is not None}
+    some = spread(len(views), REGISTRATION_FRAMES)
+    chosen = {frames[k].id: (views[k], seen.color) for k in some if (seen := looks[k]) is not None}
     if still := {key: value for key, value in fix.items() if key != "rotate"}:
         repaired = with_depth(repair(unmeasured, ScanSettings().model_copy(update=still)), "auto")
         chosen = {f.id: (prepare(f), chosen[f.id][1]) for f in repaired.frames if f.id in chosen}
@@ -163,10 +169,6 @@ def _dropped(scene: Scene, unreadable: list[str]) -> list[Verdict]:
         lost["unreadable_depth"] = lost.get("unreadable_depth", 0) + len(unreadable)
     told = ", ".join(f"{count} {reason.replace('_', ' ')}" for reason, count in sorted(lost.items()))
     return [Verdict("note", "dropped frames", f"left out when reading: {told}")] if told else []
-
-
-def _overall(bench: Bench, fix: dict[str, object]) -> Measure:
-    return bench.measure(bench.trial(fix))
 
 
 def _ranked(verdicts: list[Verdict]) -> list[Verdict]:

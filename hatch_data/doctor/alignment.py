@@ -12,7 +12,7 @@ import numba
 import numpy as np
 
 from hatch_data.doctor.evidence import AGREES, LEAST_LANDED, Lookout, Model
-from hatch_data.geometry import Array
+from hatch_data.geometry import transform
 
 #: Distances, as a share of depth, up to which points pull, round after round.
 GATES = np.array([0.4, 0.25, 0.15, 0.1, 0.07, 0.05, 0.04, 0.03, 0.03])
@@ -39,13 +39,8 @@ class Misfit(NamedTuple):
 
 def misfit(lookout: Lookout, model: Model, source: int, target: int) -> Misfit:
     """Of a pair of frames."""
-    start = _placed(
-        lookout.points[source],
-        model.intrinsics[source],
-        model.scale,
-        np.linalg.inv(model.poses[target]) @ model.poses[source],
-        model.ray,
-    )
+    rays, z = model.lifted(source, lookout.points[source])
+    start = transform(np.linalg.inv(model.poses[target]) @ model.poses[source], rays * z[:, None])
     raster, unit, camera = lookout.rasters[target], lookout.units[target] * model.scale, model.intrinsics[target]
     before, landed = _agreement(start, raster, unit, camera, model.ray)
     if landed < LEAST_LANDED:
@@ -55,13 +50,6 @@ def misfit(lookout: Lookout, model: Model, source: int, target: int) -> Misfit:
     if still < LEAST_LANDED or after < before:
         return Misfit(0.0, before, before, landed)
     return Misfit(float(np.linalg.norm(end - start, axis=1).mean()), before, after, landed)
-
-
-def _placed(points: Array, k: Array, scale: float, target_from_source: Array, ray: bool) -> Array:
-    x, y, z = (points[:, 0] - k[2]) / k[0], (points[:, 1] - k[3]) / k[1], points[:, 2] * scale
-    if ray:
-        z = z / np.sqrt(1.0 + x * x + y * y)
-    return np.stack([x * z, y * z, z], axis=1) @ target_from_source[:3, :3].T + target_from_source[:3, 3]
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")

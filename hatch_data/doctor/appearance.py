@@ -88,24 +88,16 @@ def judge(looks: list[Look | None], ids: list[str]) -> list[Verdict]:
     blurred = chosen(lambda look: look.blur_px > BLURRED_PX) & ~empty & ~dark
     hollow = chosen(lambda look: look.valid_depth < NO_DEPTH)
     unread = np.array([look is None for look in looks], bool)
+    smeared = f"edges are smeared by more than {2 * BLURRED_PX:.1f} px (one deviation) at a width of 640"
     told = (
-        (
-            "blurred frames",
-            blurred,
-            f"edges are smeared by more than {2 * BLURRED_PX:.1f} px (one deviation) at a width of 640",
-        ),
+        ("blurred frames", blurred, smeared),
         ("dark frames", dark, f"mean grey level below {DARK:.0%}"),
         ("empty frames", empty, "one colour all over"),
         ("frames without depth", hollow, f"depth on less than {NO_DEPTH:.0%} of the image"),
         ("unreadable colour", unread, "the image cannot be decoded"),
     )
     return [
-        Verdict(
-            "note",
-            kind,
-            f"{int(frames.sum())} of {len(ids)} frames: {why}",
-            {"skip": ranges(ids, frames)},
-        )
+        Verdict("note", kind, f"{int(frames.sum())} of {len(ids)} frames: {why}", {"skip": ranges(ids, frames)})
         for kind, frames, why in told
         if frames.sum() > MANY * len(ids)
     ]

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from hatch_data.doctor.evidence import Agreement, Lookout, Model, Pair
+from hatch_data.doctor.evidence import Agreement, Lookout, Model, Pair, spread
 from hatch_data.doctor.verdicts import Measure, Verdict
 from hatch_data.geometry import Array
 from hatch_data.recipe import ScanSettings
@@ -110,7 +110,7 @@ def choose_pairs(poses: Array, anchors: int) -> list[Pair]:
         return []
     furthest = max(1, int(count * FURTHEST))
     pairs: set[Pair] = set()
-    for k, first in enumerate(np.unique(np.linspace(0, count - 2, anchors).round().astype(int)).tolist()):
+    for k, first in enumerate(spread(count - 1, anchors).tolist()):
         later = slice(first + 1, first + 1 + furthest)
         cosines = (np.einsum("ij,nij->n", poses[first, :3, :3], poses[later, :3, :3]) - 1) / 2
         angles = np.degrees(np.arccos(np.clip(cosines, -1, 1)))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numba
 import numpy as np
@@ -28,6 +28,11 @@ NOISE = 2e-3
 Pair = tuple[int, int]
 
 
+def spread(count: int, most: int) -> NDArray[np.int64]:
+    """At most `most` different numbers below `count`, evenly spread, both ends among them."""
+    return np.unique(np.linspace(0, count - 1, most).round().astype(int))
+
+
 class Model(NamedTuple):
     """What is believed of some frames: poses (n, 4, 4) world-from-camera (NaN where there is none), intrinsics (n, 4)
     as fx, fy, cx, cy of the rasters, how many metres a metre of the rasters is, and whether they hold ray distance."""
@@ -36,6 +41,14 @@ class Model(NamedTuple):
     intrinsics: Array
     scale: float = 1.0
     ray: bool = False
+
+    def lifted(self, frame: int, points: Array) -> tuple[Array, Array]:
+        """Rays (n, 3), one metre of depth long, and planar depth (n,) of points (n, 3) of a frame: columns, rows and
+        metres of its raster."""
+        k = self.intrinsics[frame]
+        rays = np.column_stack([(points[:, :2] - k[2:]) / k[:2], np.ones(len(points))])
+        z = points[:, 2] * self.scale
+        return rays, z / np.linalg.norm(rays, axis=1) if self.ray else z
 
 
 @dataclass(frozen=True)
@@ -82,12 +95,6 @@ class Lookout:
         depths = np.concatenate([points[:, 2] for points in self.points])
         self.median_depth_m = float(np.median(depths)) if len(depths) else 0.0
 
-    def differences(self, model: Model, source: int, target: int) -> NDArray[np.float32]:
-        """(points,) relative difference of the depth of each point of `source` from that measured in `target`; NaN
-        where it lands on none."""
-        target_from_source = np.linalg.inv(model.poses[target]) @ model.poses[source]
-        return _differences(*self._carried(model, source, target, target_from_source))
-
     def agreement(self, model: Model, pairs: Sequence[Pair]) -> Agreement:
         """Of pairs (source, target) of frames by number."""
         share, error = np.full(len(pairs), np.nan), np.full(len(pairs), np.nan)
@@ -95,20 +102,12 @@ class Lookout:
         known = np.flatnonzero(~np.isnan(model.poses[source, 0, 0] + model.poses[target, 0, 0]))
         target_from_source = np.linalg.inv(model.poses[target[known]]) @ model.poses[source[known]]
         for k, moved in zip(known.tolist(), target_from_source, strict=True):
-            share[k], error[k] = _agreement(*self._carried(model, pairs[k][0], pairs[k][1], moved))
+            a, b = pairs[k]
+            share[k], error[k] = _agreement(
+                self.points[a], model.intrinsics[a], self.rasters[b], self.units[b], model.intrinsics[b], moved,
+                model.scale, model.ray,
+            )  # fmt: skip
         return Agreement(share, error)
-
-    def _carried(self, model: Model, source: int, target: int, target_from_source: Array) -> tuple[Any, ...]:
-        return (
-            self.points[source],
-            model.intrinsics[source],
-            self.rasters[target],
-            self.units[target],
-            model.intrinsics[target],
-            target_from_source,
-            model.scale,
-            model.ray,
-        )
 
 
 def _points(raster: NDArray, unit: float, points: int) -> Array:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 
 import matplotlib
@@ -12,13 +11,13 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
-from PIL import Image
 
 from hatch_data.doctor import Examination
 from hatch_data.doctor.conventions import choose_pairs
-from hatch_data.doctor.evidence import Model, Pair
+from hatch_data.doctor.evidence import Model, Pair, spread
 from hatch_data.errors import FrameError
-from hatch_data.geometry import Array, horizontal_axes
+from hatch_data.geometry import Array, horizontal_axes, transform
+from hatch_data.images import decode
 from hatch_data.recipe import ScanSettings
 from hatch_data.scans.gravity import up_from_level_cameras
 from hatch_data.scene import Frame
@@ -90,10 +89,8 @@ def _carried(
 ):
     """(h, w, 3) the source's colours where its depth puts them in the target, as seen from there."""
     view, other = seen.views[source], seen.views[target]
-    v, u = np.nonzero(view.raster > 0)
-    points, tangents = _points(view, model, source, u, v)
-    there = points @ (np.linalg.inv(model.poses[target]) @ model.poses[source])[:3, :3].T
-    there += (np.linalg.inv(model.poses[target]) @ model.poses[source])[:3, 3]
+    rays, depth_m = model.lifted(source, _measured(view, 1))
+    there = transform(np.linalg.inv(model.poses[target]) @ model.poses[source], rays * depth_m[:, None])
     k = model.intrinsics[target]
     height = round(_WIDTH_PX * other.raster.shape[0] / other.raster.shape[1])
     canvas = np.tile(_MISSING, (height, _WIDTH_PX, 1))
@@ -104,27 +101,23 @@ def _carried(
     y = np.floor((k[1] * there[:, 1] / z + k[3] + 0.5) * shrink)
     inside = front & (x >= 0) & (y >= 0) & (x < _WIDTH_PX) & (y < height)
     order = np.flatnonzero(inside)[np.argsort(-z[inside], kind="stable")]
-    canvas[y[order].astype(int), x[order].astype(int)] = _sampled(color, tangents[order], view, model, source, settings)
+    canvas[y[order].astype(int), x[order].astype(int)] = _sampled(color, rays[order], view, model, source, settings)
     return canvas
 
 
-def _points(view: View, model: Model, frame: int, u: NDArray, v: NDArray) -> tuple[Array, Array]:
-    """(n, 3) points in the camera and (n, 2) tangents of their rays."""
-    k = model.intrinsics[frame]
-    tangents = np.stack([(u - k[2]) / k[0], (v - k[3]) / k[1]], axis=1)
-    z = view.raster[v, u] * (view.metres_per_unit * model.scale)
-    if model.ray:
-        z = z / np.sqrt(1 + (tangents**2).sum(axis=1))
-    return np.column_stack([tangents, np.ones(len(z))]) * z[:, None], tangents
+def _measured(view: View, step: int) -> Array:
+    """(n, 3) columns, rows and metres of the measured depth of every `step`-th row and column."""
+    v, u = np.nonzero(view.raster[::step, ::step] > 0)
+    return np.stack([u * step, v * step, view.raster[v * step, u * step] * view.metres_per_unit], axis=1)
 
 
-def _sampled(color: NDArray, tangents: Array, view: View, model: Model, frame: int, settings: ScanSettings) -> NDArray:
+def _sampled(color: NDArray, rays: Array, view: View, model: Model, frame: int, settings: ScanSettings) -> NDArray:
     """Colours of rays, where the settings say that colour lies."""
     height, width = color.shape[:2]
     scale = width / view.raster.shape[1]
     k, (right, down) = model.intrinsics[frame], settings.color_shift_px
-    u = (k[0] * settings.color_zoom * tangents[:, 0] + k[2] + 0.5) * scale + right
-    v = (k[1] * settings.color_zoom * tangents[:, 1] + k[3] + 0.5) * scale + down
+    u = (k[0] * settings.color_zoom * rays[:, 0] + k[2] + 0.5) * scale + right
+    v = (k[1] * settings.color_zoom * rays[:, 1] + k[3] + 0.5) * scale + down
     inside = (u >= 0) & (v >= 0) & (u < width) & (v < height)
     colors = np.tile(_MISSING, (len(u), 1))
     colors[inside] = color[v[inside].astype(int), u[inside].astype(int)]
@@ -134,9 +127,8 @@ def _sampled(color: NDArray, tangents: Array, view: View, model: Model, frame: i
 def _color(frame: Frame) -> NDArray[np.uint8]:
     """Decoded; plain grey where it cannot be."""
     try:
-        with Image.open(io.BytesIO(frame.read_color())) as image:
-            return np.asarray(image.convert("RGB"))
-    except (FrameError, OSError, SyntaxError):
+        return np.asarray(decode(frame.read_color(), frame.id))
+    except FrameError:
         return np.full((frame.camera.height, frame.camera.width, 3), 128, np.uint8)
 
 
@@ -155,7 +147,7 @@ def _plan(ax: Axes, seen: Examination, model: Model, repaired: bool) -> None:
     poses, lost = model.poses[posed], np.array(seen.lost)[posed]
     up = seen.up if seen.up_is_stated else up_from_level_cameras(poses[:, :3, :3])
     axes = np.stack([*horizontal_axes(up), up])
-    chosen = posed[np.unique(np.linspace(0, len(posed) - 1, _PLAN_FRAMES).round().astype(int))]
+    chosen = posed[spread(len(posed), _PLAN_FRAMES)]
     clouds = [_cloud(seen.views[k], model, k) for k in chosen if not seen.lost[k]]
     cloud = np.concatenate(clouds) @ axes.T
     low, high = np.quantile(cloud[:, 2], _PLAN_QUANTILES)
@@ -178,7 +170,5 @@ def _plan(ax: Axes, seen: Examination, model: Model, repaired: bool) -> None:
 
 def _cloud(view: View, model: Model, frame: int) -> Array:
     """(n, 3) points of a frame in the world."""
-    step = max(1, view.raster.shape[1] // 80)
-    v, u = np.nonzero(view.raster[::step, ::step] > 0)
-    points, _ = _points(view, model, frame, u * step, v * step)
-    return points @ model.poses[frame][:3, :3].T + model.poses[frame][:3, 3]
+    rays, depth_m = model.lifted(frame, _measured(view, max(1, view.raster.shape[1] // 80)))
+    return transform(model.poses[frame], rays * depth_m[:, None])

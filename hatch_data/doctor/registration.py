@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import product
+from operator import attrgetter
 from typing import NamedTuple
 
 import numba
@@ -69,15 +70,14 @@ def outlines(color: NDArray[np.float32], view: View) -> Outlines | None:
 
 def locate(frames: Sequence[Outlines]) -> tuple[Offset, Offset]:
     """Where colour is said to be, and where it is."""
-    here = _strength(frames, 1.0, 0.0, 0.0)
-    best = max(
-        (_strength(frames, float(np.exp(z)), x, y) for z, x, y in product(ZOOMS, SHIFTS, SHIFTS)), key=_strongest
-    )
+    strongest = attrgetter("strength")
+    tried = [strength(frames, float(np.exp(z)), x, y) for z, x, y in product(ZOOMS, SHIFTS, SHIFTS)]
+    best = max(tried, key=strongest)
     for zoom, shift in REFINE:
         steps = product((-zoom, 0, zoom), (-shift, 0, shift), (-shift, 0, shift))
-        near = [_strength(frames, best.zoom * float(np.exp(z)), best.right + x, best.down + y) for z, x, y in steps]
-        best = max((best, *near), key=_strongest)
-    return here, best
+        near = [strength(frames, best.zoom * float(np.exp(z)), best.right + x, best.down + y) for z, x, y in steps]
+        best = max((best, *near), key=strongest)
+    return strength(frames), best
 
 
 def judge(frames: Sequence[Outlines], camera: Camera) -> list[Verdict]:
@@ -114,15 +114,6 @@ def note(frame: Frame) -> list[Verdict]:
     return [Verdict("note", "registration", text)]
 
 
-def strength(frames: Sequence[Outlines]) -> float:
-    """Mean gradient under the outlines, in deviations, where colour is said to be."""
-    return _strength(frames, 1.0, 0.0, 0.0).strength
-
-
-def _strongest(offset: Offset) -> float:
-    return offset.strength
-
-
 def _gradients(color: NDArray[np.float32]) -> NDArray[np.float32]:
     """Logarithm of the gradient over all channels, smoothed, mean 0 and deviation 1."""
     squares = sum(ndimage.sobel(color[..., c], axis) ** 2 for c in range(color.shape[2]) for axis in (0, 1))
@@ -130,7 +121,8 @@ def _gradients(color: NDArray[np.float32]) -> NDArray[np.float32]:
     return ((strength - strength.mean()) / max(float(strength.std()), 1e-6)).astype(np.float32)
 
 
-def _strength(frames: Sequence[Outlines], zoom: float, right: float, down: float) -> Offset:
+def strength(frames: Sequence[Outlines], zoom: float = 1.0, right: float = 0.0, down: float = 0.0) -> Offset:
+    """How strong the gradients are under the outlines, where colour is said to be or somewhere else."""
     total = np.mean([_under(*frame, zoom, right, down) for frame in frames])
     return Offset(zoom, right, down, float(total))
 

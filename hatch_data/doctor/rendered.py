@@ -7,11 +7,10 @@ from __future__ import annotations
 from itertools import product
 from typing import Any
 
-import numpy as np
-
 from hatch_data.depth_source import with_depth
 from hatch_data.doctor import appearance, registration
 from hatch_data.doctor.conventions import KINDS
+from hatch_data.doctor.evidence import spread
 from hatch_data.doctor.verdicts import Verdict
 from hatch_data.errors import FrameError, ScanError
 from hatch_data.recipe import ScanSettings
@@ -27,8 +26,7 @@ LEAST_GAIN, LEAST_FACTOR = 0.3, 2.0
 
 def find_repairs(scene: Scene) -> tuple[list[Verdict], dict[str, Any]]:
     """Verdicts on the poses of a scan with a mesh and no depth, and the repairs."""
-    spread = np.unique(np.linspace(0, len(scene.frames) - 1, FRAMES).round().astype(int)).tolist()
-    wanted = {scene.frames[k].id for k in spread}
+    wanted = {scene.frames[k].id for k in spread(len(scene.frames), FRAMES)}
     strengths: dict[tuple[str, str], float] = {}
     for pose, axes in product(("world_from_camera", "camera_from_world"), ("opencv", "opengl")):
         strengths[pose, axes] = _strength(scene, ScanSettings(pose=pose, camera_axes=axes), wanted)
@@ -59,4 +57,4 @@ def _strength(scene: Scene, settings: ScanSettings, wanted: set[str]) -> float:
             continue
         if outlines is not None:
             found.append(outlines)
-    return registration.strength(found) if len(found) >= FRAMES // 4 else 0.0
+    return registration.strength(found).strength if len(found) >= FRAMES // 4 else 0.0

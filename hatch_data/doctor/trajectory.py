@@ -16,7 +16,7 @@ from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 
 from hatch_data.doctor.alignment import Misfit, misfit
-from hatch_data.doctor.evidence import LEAST_LANDED, Lookout, Model, Pair
+from hatch_data.doctor.evidence import LEAST_LANDED, Lookout, Model, Pair, spread
 from hatch_data.doctor.verdicts import Measure, Verdict
 
 #: Steps between frames of which each is compared with the next.
@@ -78,17 +78,13 @@ def follow(lookout: Lookout, model: Model, ids: list[str], stride: float = 1.0) 
 
 def ranges(ids: list[str], chosen: NDArray[np.bool_]) -> list[str]:
     """Ids as `scan.skip` takes them: first..last where they follow each other."""
-    told, k = [], 0
-    while k < len(ids):
-        if not chosen[k]:
-            k += 1
-            continue
-        end = k
-        while end + 1 < len(ids) and chosen[end + 1]:
-            end += 1
-        told.append(ids[k] if k == end else f"{ids[k]}..{ids[end]}")
-        k = end + 1
-    return told
+    return [ids[first] if first == last else f"{ids[first]}..{ids[last]}" for first, last in _runs(chosen)]
+
+
+def _runs(chosen: NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """First and last number of each run of what is chosen."""
+    rise = np.diff(chosen.astype(np.int8), prepend=0, append=0)
+    return list(zip(np.flatnonzero(rise > 0).tolist(), (np.flatnonzero(rise < 0) - 1).tolist(), strict=True))
 
 
 def _edges(
@@ -122,7 +118,7 @@ def _apart(edges: dict[Pair, Edge], count: int, depth_m: float) -> NDArray[np.bo
     for side, pairs in enumerate((good, bad)):
         np.add.at(votes[side], np.array(pairs, np.int64).ravel(), 1)
     lost = (votes[1] >= LEAST_BAD) & (votes[1] >= OUTVOTED * votes[0])
-    i, j = np.array([pair for pair in good if not lost[list(pair)].any()] or [(0, 0)]).T
+    i, j = np.array([pair for pair in good if not lost[list(pair)].any()], int).reshape(-1, 2).T
     graph = sparse.csr_array((np.ones(len(i)), (i, j)), shape=(count, count))
     _, label = connected_components(graph, directed=False)
     most = int(np.bincount(label[~lost], minlength=1).argmax())
@@ -158,20 +154,11 @@ def _joins(pair: Pair, label: NDArray, part: int, other: int) -> bool:
 def _frozen(lookout: Lookout, model: Model, depth_m: float) -> NDArray[np.bool_]:
     """Frames whose pose is that of the frame before, to the last digit, while the camera moves on: the first of a run
     is where its pose says."""
-    poses = model.poses
-    same = np.zeros(len(poses), bool)
-    same[1:] = np.abs(poses[1:] - poses[:-1]).max(axis=(1, 2)) < 1e-9
-    frozen = np.zeros(len(poses), bool)
-    first = 0
-    while first < len(poses):
-        last = first
-        while last + 1 < len(poses) and same[last + 1]:
-            last += 1
-        if last > first:
-            found = misfit(lookout, model, first, last)
-            moved = found.moved_m > FROZEN_SHARE * depth_m or found.before < CONTRADICT
-            frozen[first + 1 : last + 1] = moved
-        first = last + 1
+    same = np.append(False, np.abs(np.diff(model.poses, axis=0)).max(axis=(1, 2)) < 1e-9)
+    frozen = np.zeros(len(same), bool)
+    for first, last in _runs(same):
+        found = misfit(lookout, model, first - 1, last)
+        frozen[first : last + 1] = found.moved_m > FROZEN_SHARE * depth_m or found.before < CONTRADICT
     return frozen
 
 
@@ -223,7 +210,7 @@ def _moved_by_gap(lookout: Lookout, model: Model, kept: NDArray[np.int64]) -> di
     moved: dict[int, tuple[float, float, float]] = {}
     gap = 1
     while gap < len(kept):
-        starts = np.unique(np.linspace(0, len(kept) - gap - 1, PAIRS_AT_A_GAP).round().astype(int))
+        starts = spread(len(kept) - gap, PAIRS_AT_A_GAP)
         found = [misfit(lookout, model, int(kept[k]), int(kept[k + gap])) for k in starts]
         found = [m for m in found if m.landed >= LEAST_LANDED and m.after > DRIFT_BELIEVED]
         if len(found) >= LEAST_PAIRS:

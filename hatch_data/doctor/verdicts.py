@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 import yaml
@@ -64,7 +64,6 @@ class Diagnosis:
     verdicts: list[Verdict]
     settings: ScanSettings
     overall: Measure | None = None
-    usable: bool = True
 
     @property
     def faults(self) -> list[Verdict]:
@@ -73,8 +72,8 @@ class Diagnosis:
 
     @property
     def grade(self) -> Grade:
-        """unusable: something is wrong and no fix is known, or hardly a frame would be left."""
-        if not self.usable or any(not fault.fix for fault in self.faults):
+        """unusable: something is wrong and no fix is known."""
+        if any(not fault.fix for fault in self.faults):
             return "unusable"
         return "faulty" if self.faults else "sound"
 
@@ -101,17 +100,10 @@ class Diagnosis:
             "frames": self.frames,
             "examined": self.examined,
             "grade": self.grade,
-            "overall": vars(self.overall) if self.overall else None,
+            "overall": asdict(self.overall) if self.overall else None,
             "verdicts": [
-                {
-                    "weight": v.weight,
-                    "kind": v.kind,
-                    "text": v.text,
-                    "fix": {f"scan.{key}": value for key, value in v.fix.items()},
-                    "before": vars(v.before) if v.before else None,
-                    "after": vars(v.after) if v.after else None,
-                }
-                for v in self.verdicts
+                {**asdict(verdict), "fix": {f"scan.{key}": value for key, value in verdict.fix.items()}}
+                for verdict in self.verdicts
             ],
             "recipe": {"scan": changes(self.settings)},
         }

@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
 from tqdm import tqdm
 
 from hatch_data.errors import ShardError
 from hatch_data.preview import choose, distributions, page, picture
 from hatch_data.preview.choose import Entry
 from hatch_data.shards import MANIFEST, commit, read_manifest, write_text
+from hatch_data.terminal import table
 
 PAGE_NAME = "index.html"
 
@@ -46,17 +45,8 @@ class Inspection:
 
     def as_text(self) -> str:
         """Counts by task and split for an 80-column terminal, and the paths."""
-        head, body = page.count_table(self.rows)
-        table = Table(box=None, pad_edge=False, header_style="")
-        for name in head:
-            table.add_column(name, justify="left" if name == "task" else "right", overflow="fold")
-        for line in body:
-            table.add_row(*map(str, line))
-        console = Console(width=80, highlight=False, force_terminal=False)
-        with console.capture() as capture:
-            console.print(table)
-        lines = [line.rstrip() for line in capture.get().splitlines()]
-        return "\n".join([*lines, "", f"{len(self.shown)} pictures in {self.out}", f"page {self.page}"])
+        counts = table(*page.count_table(self.rows))
+        return f"{counts}\n\n{len(self.shown)} pictures in {self.out}\npage {self.page}"
 
 
 def inspect(folder: Path, out: Path | None = None, count: int = 12, row_id: str | None = None) -> Inspection:

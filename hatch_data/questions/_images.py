@@ -9,6 +9,16 @@ import numpy as np
 #: Images among which is chosen, at most.
 MOST_CANDIDATES = 4
 INSTRUCTION = "Answer with the image, such as 'image 2'."
+#: Superlatives, and what takes their place between two.
+_COMPARATIVES = {
+    "farthest": "farther",
+    "furthest": "further",
+    "highest": "higher",
+    "largest": "larger",
+    "lowest": "lower",
+    "most": "more",
+    "nearest": "nearer",
+}
 
 
 def label(view: int) -> str:
@@ -22,9 +32,14 @@ def draw_candidates(views: Sequence[int], rng: np.random.Generator) -> list[int]
 
 
 def listed(views: Sequence[int]) -> str:
-    """`image 2, image 3 and image 4`."""
-    labels = [label(view) for view in views]
-    return ", ".join(labels[:-1]) + f" and {labels[-1]}"
+    """`images 2, 3 and 4`."""
+    numbers = [str(view + 1) for view in views]
+    return f"images {', '.join(numbers[:-1])} and {numbers[-1]}"
+
+
+def among(count: int, superlative: str) -> str:
+    """The superlative, or the comparative where only two are compared."""
+    return superlative if count > 2 else _COMPARATIVES[superlative]
 
 
 def options(views: Sequence[int]) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import atan2, degrees, log
+from math import atan2, degrees
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from hatch_data.geometry import Array, unit
 from hatch_data.group import ViewGroup
 from hatch_data.instances import Sighting
 from hatch_data.markers import Marker
+from hatch_data.questions import Rejection
 
 Box = tuple[float, float, float, float]
 
@@ -45,6 +46,9 @@ SAME_DEG = 5.0
 CLEAR_RATIO = 1.25
 #: What SPAR says where positions and distances of objects are asked for.
 BY_CENTERS = "Calculate or judge based on the 3D center points of these objects."
+BY_DEPTH = f"{BY_CENTERS} Depth is measured along the viewing direction of the image in which an object is marked."
+#: Follows the words that an answer may use.
+LEAVE_OUT = "Leave out any direction in which there is hardly a difference."
 COLORS = {"red": "#e6194b", "blue": "#4363d8", "green": "#3cb44b", "yellow": "#d4a800"}
 LEFT_RIGHT, ABOVE_BELOW = ("left", "right"), ("above", "below")
 FRONT_BEHIND, FARTHER_CLOSER = ("front", "behind"), ("farther", "closer")
@@ -92,20 +96,30 @@ def pick(group: ViewGroup, views: Sequence[int], rng: np.random.Generator) -> li
     return chosen
 
 
-def pick_spread(group: ViewGroup, count: int, rng: np.random.Generator) -> list[Seen] | None:
-    """`count` different objects, as evenly over the views as can be; None where there are not enough."""
-    views = np.resize(rng.permutation(len(group)), count)
-    return pick(group, rng.permutation(views).tolist(), rng)
+def subjects(group: ViewGroup, colors: Sequence[str], rng: np.random.Generator) -> dict[str, Seen] | Rejection:
+    """A different object for each of the colors in which it will be marked, as evenly over the views as can be.
+
+    Rejected: `no_objects`, `too_few_clear_objects`.
+    """
+    if not group.instances:
+        return Rejection("no_objects")
+    views = np.resize(rng.permutation(len(group)), len(colors))
+    chosen = pick(group, rng.permutation(views).tolist(), rng)
+    return Rejection("too_few_clear_objects") if chosen is None else dict(zip(colors, chosen, strict=True))
 
 
-def pick_elsewhere(group: ViewGroup, rng: np.random.Generator) -> Seen | None:
-    """An object that is clear in another view than the first, one of those that the first does not show if there are
-    any; None where there is none."""
+def subject_elsewhere(group: ViewGroup, rng: np.random.Generator) -> dict[str, Seen] | Rejection:
+    """An object, to be marked red, that is clear in another view than the first; one of those that the first does not
+    show if there are any.
+
+    Rejected: `no_objects`, `too_few_clear_objects`.
+    """
+    if not group.instances:
+        return Rejection("no_objects")
     elsewhere = [one for k in range(1, len(group)) for one in clear(group, k)]
     shown = {one.index for one in group.sightings(0) if one.share >= LEAST_SHARE}
-    hidden = [one for one in elsewhere if one.index not in shown]
-    pool = hidden or elsewhere
-    return pool[int(rng.integers(len(pool)))] if pool else None
+    pool = [one for one in elsewhere if one.index not in shown] or elsewhere
+    return {"red": pool[int(rng.integers(len(pool)))]} if pool else Rejection("too_few_clear_objects")
 
 
 def unique(group: ViewGroup, seen: Seen) -> bool:
@@ -131,9 +145,16 @@ def marks(objects: dict[str, Seen], notes: dict[str, str] | None = None) -> dict
     return markers
 
 
-def marked(seen: Seen, color: str) -> str:
-    """How a text refers to a marked object without its name."""
-    return f"the object in the {color} box in image {seen.view + 1}"
+def pointed(text: str, objects: dict[str, Seen]) -> str:
+    """A text about "{red}", "{blue}" and so on that refers to these objects by box and image, without their names."""
+    return text.format(
+        **{color: f"the object in the {color} box in image {one.view + 1}" for color, one in objects.items()}
+    )
+
+
+def told(sentence: str, objects: dict[str, Seen], answer: str) -> str:
+    """A sentence about "{red}", "{blue}" and so on, by their names, that says the "{answer}"."""
+    return capital(sentence.format(answer=answer, **{color: named(one, color) for color, one in objects.items()}))
 
 
 def named(seen: Seen, color: str) -> str:
@@ -213,11 +234,6 @@ def in_front(*offsets: Array) -> bool:
 def metres(value_m: float) -> str:
     """ "1.2 m"."""
     return f"{value_m:.1f} m"
-
-
-def place_of_length(value_m: float) -> tuple[float]:
-    """`Question.place` of a length: one unit is the ratio `CLEAR_RATIO`."""
-    return (log(value_m) / log(CLEAR_RATIO),)
 
 
 def apart(a: Seen, b: Seen) -> bool:

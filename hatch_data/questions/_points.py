@@ -38,6 +38,9 @@ CLEARLY_OUTSIDE = 0.08
 LEAST_APART = 0.15
 #: Lengths of which one is longer than the other by less than this factor are not clearly different.
 CLEAR_RATIO = 1.2
+#: Lengths among which is chosen differ by at least this factor: it takes a better eye to tell 0.6 m from 0.7 m.
+OPTION_RATIO = 1.35
+COORDINATES_EXPLAINED = "Coordinates (x, y) run from (0, 0) at the top left to (1000, 1000) at the bottom right."
 #: Places looked at for one that can be asked about, and cells of the flow field.
 TRIES, CELLS = 40, 200
 
@@ -184,5 +187,5 @@ def two_views(group: ViewGroup, rng: np.random.Generator) -> tuple[int, int]:
 
 
 def length_place(metres: float) -> tuple[float]:
-    """Where a length lies: one unit is a factor of `CLEAR_RATIO`."""
-    return (log(metres) / log(CLEAR_RATIO),)
+    """Where a length lies: one unit is a factor of `OPTION_RATIO`."""
+    return (log(metres) / log(OPTION_RATIO),)

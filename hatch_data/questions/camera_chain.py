@@ -17,14 +17,14 @@ LEAST_DISTANCE_M = 0.5
 #: Places that lie this far apart are different answers.
 CLEAR_M = 0.6
 PHRASINGS = (
-    "You go from the view of {start} by way of {between} to that of {end}, and look as {end} does. "
-    "In which direction, and how far away, is the place from which {start} was taken?",
-    "{start} overlaps with {end} only by way of {between}. Seen from the camera of {end}, as it looks, "
-    "where and how far away stands the camera of {start}?",
+    "You go from the view of {start} by way of {between} to that of {end}. Facing the way {end} does, in which "
+    "direction, and at what horizontal distance, is the place from which {start} was taken?",
+    "{start} and {end} hardly overlap and are linked by way of {between}. Seen from {end}, in which direction does the "
+    "camera of {start} stand, and how far away horizontally?",
     "A camera goes from the view of {start} by way of {between} to that of {end}. Relative to its last heading, where "
-    "is the viewpoint of {start} now, and at what distance?",
+    "is the viewpoint of {start} now, and how far away is it in the horizontal plane?",
 )
-INSTRUCTION = "Answer with direction and distance, such as 'back-left, 1.8 m'."
+INSTRUCTION = "Answer with direction and horizontal distance, such as 'back-left, 1.8 m'."
 
 
 def ask(group: ViewGroup, rng: np.random.Generator) -> Question | Rejection:
@@ -56,6 +56,6 @@ def _question(group: ViewGroup, route: tuple[int, ...], where: str, rng: np.rand
     answer = f"{where}, {distance:.1f} m"
     start, *between, end = (label(k) for k in route)
     text = choose(PHRASINGS, rng).format(start=start, end=end, between=" and ".join(between))
-    sentence = f"As {end} looks, the camera of {start} stands to the {where}, {distance:.1f} m away."
+    sentence = f"Seen from {end}, the camera of {start} stands to the {where}, {distance:.1f} m away."
     place = back.forward_m / CLEAR_M, back.left_m / CLEAR_M
     return Question(text[0].upper() + text[1:], answer, sentence, INSTRUCTION, key=str(len(route)), place=place)

@@ -15,10 +15,10 @@ LEAST_DISTANCE_M = 0.3
 LEAST_OVERLAP = 0.1
 PHRASINGS = (
     "How far apart were the cameras that took {a} and {b}?",
-    "What is the distance in metres between the viewpoints of {a} and {b}?",
-    "How many metres is it, in a straight line, from where {a} was taken to where {b} was taken?",
+    "What is the distance in meters between the viewpoints of {a} and {b}?",
+    "How many meters is it, in a straight line, from where {a} was taken to where {b} was taken?",
 )
-INSTRUCTION = "Answer in metres with one decimal, such as '1.2 m'."
+INSTRUCTION = "Answer in meters with one decimal, such as '1.2 m'."
 
 
 def ask(group: ViewGroup, rng: np.random.Generator) -> Question | Rejection:

@@ -24,14 +24,14 @@ SEEN, HIDDEN = "in view", "hidden behind something"
 LEFT, RIGHT, BEHIND = "out of view to the left", "out of view to the right", "behind the camera"
 CLASSES = (SEEN, HIDDEN, LEFT, RIGHT, BEHIND)
 SENTENCES = {
-    SEEN: "The camera of image 2 stood in the open part of image 1 and would be seen there.",
+    SEEN: "The camera of image 2 stood within the frame of image 1, in plain view.",
     HIDDEN: "The camera of image 2 stood within the frame of image 1, but hidden behind something.",
     LEFT: "The camera of image 2 stood outside of image 1, to its left.",
     RIGHT: "The camera of image 2 stood outside of image 1, to its right.",
     BEHIND: "The camera of image 2 stood behind the camera of image 1.",
 }
 PHRASINGS = (
-    "Had the camera of image 2 been there when image 1 was taken, where would it be for the viewer of image 1?",
+    "Had the camera of image 2 been there when image 1 was taken, where would it have been for the viewer of image 1?",
     "Is the place from which image 2 was taken within the field of view of image 1? If not, where is it?",
     "Would image 1 show a person holding the camera at the viewpoint of image 2, and if not, why?",
 )

@@ -16,8 +16,8 @@ LEAST_DEPTH_M = 0.4
 CLEAR_PLACE, CLEAR_RATIO = 150, 1.5
 PHRASINGS = (
     "Where in image 1 does the observer stand who took image 2? Give the image coordinates and the depth.",
-    "Locate the position of the camera of image 2 in image 1: its coordinates in the image and its depth in metres.",
-    "Image 2 was taken from another place. At which coordinates of image 1, and how deep in metres, is that place?",
+    "Locate the position of the camera of image 2 in image 1: its coordinates in the image and its depth in meters.",
+    "Image 2 was taken from another place. At which coordinates of image 1, and how deep in meters, is that place?",
 )
 SCALE = (
     "The coordinates (x, y) are normalized to a 0-1000 scale, with the top-left corner as the origin of the image; "

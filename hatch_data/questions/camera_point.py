@@ -6,6 +6,7 @@ import numpy as np
 
 from hatch_data.group import ViewGroup
 from hatch_data.questions import Question, Rejection, choose
+from hatch_data.questions._points import COORDINATES_EXPLAINED
 from hatch_data.questions.camera_in_view import SEEN, whereabouts
 
 VIEWS = (2, 2)
@@ -14,12 +15,9 @@ CLEAR = 0.12
 PHRASINGS = (
     "The place from which image 2 was taken lies within the field of view of image 1. At which point of image 1?",
     "A person took image 2. Where in image 1 would the lens of that camera be seen?",
-    "Project the camera centre of image 2 into image 1. At which point does it lie?",
+    "Project the camera center of image 2 into image 1. At which point does it lie?",
 )
-INSTRUCTION = (
-    "Answer with the point '(x, y)', x from 0 at the left to 1000 at the right edge, y from 0 at the top to 1000 at "
-    "the bottom edge, such as '(250, 620)'."
-)
+INSTRUCTION = "Answer with (x, y), such as (250, 620)."
 
 
 def ask(group: ViewGroup, rng: np.random.Generator) -> Question | Rejection:
@@ -35,4 +33,5 @@ def ask(group: ViewGroup, rng: np.random.Generator) -> Question | Rejection:
     x, y, _ = group.place_of(0, group.world_from_camera(1)[:3, 3])
     answer = f"({round(1000 * x)}, {round(1000 * y)})"
     sentence = f"The camera of image 2 would be seen at {answer} in image 1."
-    return Question(choose(PHRASINGS, rng), answer, sentence, INSTRUCTION, place=(x / CLEAR, y / CLEAR))
+    text = f"{choose(PHRASINGS, rng)} {COORDINATES_EXPLAINED}"
+    return Question(text, answer, sentence, INSTRUCTION, place=(x / CLEAR, y / CLEAR))

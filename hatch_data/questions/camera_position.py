@@ -10,9 +10,9 @@ from hatch_data.questions._directions import DIRECTIONS, direction
 
 VIEWS = (2, 2)
 PHRASINGS = (
-    "In which direction from the camera of image 1, as it looks, stands the camera of image 2?",
+    "Seen from image 1, in which direction does the camera of image 2 stand?",
     "You took image 1 and have not turned. Where is the place from which image 2 was taken?",
-    "Relative to the viewpoint and heading of image 1, where was the camera for image 2?",
+    "Relative to the viewpoint and heading of image 1, where was the camera of image 2?",
 )
 INSTRUCTION = f"Answer with one of: {', '.join(DIRECTIONS)}."
 
@@ -25,5 +25,5 @@ def ask(group: ViewGroup, rng: np.random.Generator) -> Question | Rejection:
     truth = direction(group.motion(0, 1))
     if isinstance(truth, Rejection):
         return truth
-    sentence = f"As image 1 looks, the camera of image 2 stands to the {truth}."
+    sentence = f"Seen from image 1, the camera of image 2 stands to the {truth}."
     return Question(choose(PHRASINGS, rng), truth, sentence, INSTRUCTION)

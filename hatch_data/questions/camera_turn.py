@@ -18,7 +18,7 @@ PHRASINGS = (
     "From the heading of image 1 to the heading of image 2: by how many degrees did the camera turn left or right?",
     "The camera took image 1 and then image 2. What is its horizontal turn (yaw), in degrees to the left or right?",
 )
-INSTRUCTION = "Answer with degrees and side, such as '35 degrees to the left'."
+INSTRUCTION = "Answer with degrees, to the nearest 5, and side, such as '35 degrees to the left'."
 
 
 def ask(group: ViewGroup, rng: np.random.Generator) -> Question | Rejection:

@@ -12,7 +12,7 @@ from hatch_data.questions._directions import GREATEST_SLOPE, bearing_deg, looks_
 VIEWS = (2, 2)
 LEAST_DISTANCE_M = 0.4
 #: Ahead is up to this angle to either side, behind the same about the back, beside this much about the side.
-AHEAD_DEG, BESIDE_DEG = 35.0, 30.0
+AHEAD_DEG, BESIDE_DEG = 30.0, 30.0
 #: Cameras side by side look the same way to within this angle.
 PARALLEL_DEG = 30.0
 FACING, BACK_TO_BACK, SIDE_BY_SIDE = "face to face", "back to back", "side by side"
@@ -22,13 +22,13 @@ SENTENCES = {
     FACING: "The two cameras look towards each other.",
     BACK_TO_BACK: "The two cameras look away from each other.",
     SIDE_BY_SIDE: "The two cameras stand side by side and look the same way.",
-    FIRST_BEHIND: "Camera 1 stands behind camera 2 and looks at its back.",
-    SECOND_BEHIND: "Camera 2 stands behind camera 1 and looks at its back.",
+    FIRST_BEHIND: "Camera 1 stands behind camera 2 and looks towards it.",
+    SECOND_BEHIND: "Camera 2 stands behind camera 1 and looks towards it.",
 }
 PHRASINGS = (
-    "Camera 1 is at the viewpoint of image 1, camera 2 at that of image 2. How do they stand to each other?",
+    "Camera 1 is at the viewpoint of image 1, camera 2 at that of image 2. How do they stand relative to each other?",
     "Had two cameras taken image 1 (camera 1) and image 2 (camera 2) at the same time, how would they have stood?",
-    "How are the viewpoints of image 1 (camera 1) and image 2 (camera 2) arranged, by where each of them looks?",
+    "How are the cameras of image 1 (camera 1) and image 2 (camera 2) arranged, given where each of them looks?",
 )
 INSTRUCTION = f"Answer with one of: {', '.join(CLASSES)}."
 

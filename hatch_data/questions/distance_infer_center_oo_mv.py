@@ -25,21 +25,18 @@ def ask(group: ViewGroup, rng: np.random.Generator) -> Question | Rejection:
 
     Rejected: `no_objects`, `too_few_clear_objects`, `alike` (the distances differ by less than 0.3 m or a quarter).
     """
-    if not group.instances:
-        return Rejection("no_objects")
-    chosen = pick_spread(group, 3, rng)
-    if chosen is None:
-        return Rejection("too_few_clear_objects")
-    red, *others = chosen
-    green, blue = (others[k] for k in rng.permutation(2))
-    near_m, far_m = sorted(distances := [float(np.linalg.norm(one.center - red.center)) for one in (green, blue)])
+    objects = subjects(group, ("red", "green", "blue"), rng)
+    if isinstance(objects, Rejection):
+        return objects
+    red, *others = objects.values()
+    distances = [float(np.linalg.norm(one.center - red.center)) for one in others]
+    near_m, far_m = sorted(distances)
     if far_m < max(near_m + WORD_M, near_m * CLEAR_RATIO):
         return Rejection("alike")
     nearer = bool(rng.integers(2))
     answer = OPTIONS[distances.index(near_m if nearer else far_m)]
     side = choose(NEARER if nearer else FARTHER, rng)
-    objects = {"red": red, "green": green, "blue": blue}
     text = choose(PHRASINGS, rng).format(side=side, **{color: f"the object in the {color} box" for color in objects})
-    sentence = f"{capital(named(objects[answer], answer))} is {side} {named(red, 'red')}."
+    sentence = told(f"{{{{answer}}}} is {side} {{red}}.".replace("{{answer}}", "{" + answer + "}"), objects, answer)
     options = tuple(OPTIONS[k] for k in rng.permutation(2))
     return Question(capital(f"{text} {BY_CENTERS}"), answer, sentence, INSTRUCTION, options, markers=marks(objects))

@@ -6,7 +6,7 @@ import numpy as np
 
 from hatch_data.group import ViewGroup
 from hatch_data.questions import Question, Rejection, choose
-from hatch_data.questions._objects import BY_CENTERS, capital, marked, marks, named, offset, pick_elsewhere, relation
+from hatch_data.questions._objects import BY_CENTERS, LEAVE_OUT, marks, offset, pointed, relation, subject_elsewhere, told
 
 VIEWS = (2, 4)
 PHRASINGS = (
@@ -15,10 +15,7 @@ PHRASINGS = (
     "You stand where image 1 was taken and look the same way. Where is {red}?",
     "From the viewpoint of image 1, describe the position of {red}.",
 )
-HINT = (
-    f"{BY_CENTERS} Use left or right, above or below the height of the camera, and front or behind; "
-    "what is next to indistinguishable is left out."
-)
+HINT = f"{BY_CENTERS} Use left or right, above or below the height of the camera, and front or behind. {LEAVE_OUT}"
 INSTRUCTION = "Answer such as 'left, below, front' or 'right, behind'."
 
 
@@ -28,14 +25,12 @@ def ask(group: ViewGroup, rng: np.random.Generator) -> Question | Rejection:
 
     Rejected: `no_objects`, `too_few_clear_objects`, `on_a_border` (a word would be doubtful).
     """
-    if not group.instances:
-        return Rejection("no_objects")
-    red = pick_elsewhere(group, rng)
-    if red is None:
-        return Rejection("too_few_clear_objects")
-    answer = relation(offset(group, 0, red.center))
+    objects = subject_elsewhere(group, rng)
+    if isinstance(objects, Rejection):
+        return objects
+    answer = relation(offset(group, 0, objects["red"].center))
     if answer is None:
         return Rejection("on_a_border")
-    text = f"{choose(PHRASINGS, rng).format(red=marked(red, 'red'))} {HINT}"
-    sentence = f"{capital(named(red, 'red'))} is, for the observer of image 1: {answer}."
-    return Question(text, answer, sentence, INSTRUCTION, markers=marks({"red": red}))
+    text = f"{pointed(choose(PHRASINGS, rng), objects)} {HINT}"
+    sentence = told("For the observer of image 1, the position of {red} is: {answer}.", objects, answer)
+    return Question(text, answer, sentence, INSTRUCTION, markers=marks(objects))

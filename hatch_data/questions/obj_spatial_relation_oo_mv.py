@@ -8,14 +8,14 @@ from hatch_data.group import ViewGroup
 from hatch_data.questions import Question, Rejection, choose
 from hatch_data.questions._objects import (
     BY_CENTERS,
-    capital,
+    LEAVE_OUT,
     in_front,
-    marked,
     marks,
-    named,
     offset,
-    pick_spread,
+    pointed,
     relation_between,
+    subjects,
+    told,
 )
 
 VIEWS = (2, 4)
@@ -25,10 +25,7 @@ PHRASINGS = (
     "You stand where image 1 was taken and look the same way. Where is {red}, compared to {blue}?",
     "Specify the position of {red} with respect to {blue} from the viewpoint of image 1.",
 )
-HINT = (
-    f"{BY_CENTERS} Use left or right, above or below, and closer or farther; "
-    "what is next to indistinguishable is left out."
-)
+HINT = f"{BY_CENTERS} Use left or right, above or below, and closer or farther. {LEAVE_OUT}"
 INSTRUCTION = "Answer such as 'left, above, closer' or 'right, farther'."
 
 
@@ -39,18 +36,15 @@ def ask(group: ViewGroup, rng: np.random.Generator) -> Question | Rejection:
     Rejected: `no_objects`, `too_few_clear_objects`, `behind_the_observer` (one of them), `on_a_border` (a word would be
     doubtful, or left and right in the plan and in the picture disagree).
     """
-    if not group.instances:
-        return Rejection("no_objects")
-    chosen = pick_spread(group, 2, rng)
-    if chosen is None:
-        return Rejection("too_few_clear_objects")
-    red, blue = chosen
-    of_red, of_blue = (offset(group, 0, one.center) for one in chosen)
+    objects = subjects(group, ("red", "blue"), rng)
+    if isinstance(objects, Rejection):
+        return objects
+    of_red, of_blue = (offset(group, 0, one.center) for one in objects.values())
     if not in_front(of_red, of_blue):
         return Rejection("behind_the_observer")
     answer = relation_between(of_red, of_blue)
     if answer is None:
         return Rejection("on_a_border")
-    text = choose(PHRASINGS, rng).format(red=marked(red, "red"), blue=marked(blue, "blue"))
-    sentence = f"Relative to {named(blue, 'blue')}, {named(red, 'red')} is, for the observer of image 1: {answer}."
-    return Question(f"{text} {HINT}", answer, capital(sentence), INSTRUCTION, markers=marks({"red": red, "blue": blue}))
+    text = f"{pointed(choose(PHRASINGS, rng), objects)} {HINT}"
+    sentence = "For the observer of image 1, the position of {red} relative to {blue} is: {answer}."
+    return Question(text, answer, told(sentence, objects, answer), INSTRUCTION, markers=marks(objects))

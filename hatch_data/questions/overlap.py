@@ -17,7 +17,7 @@ LEAST_VALID, GREATEST_OPEN = 0.6, 0.1
 PHRASINGS = (
     "What percentage of the surface that image {i} shows is also visible in image {j}?",
     "How much of what is seen in image {i}, in percent of its area, is seen in image {j} too?",
-    "Estimate the overlap: which share of image {i}, in percent, shows surface that the camera of image {j} sees?",
+    "Estimate the overlap: what share of image {i}, in percent, shows surfaces that are visible in image {j} too?",
 )
 INSTRUCTION = "Answer in percent, such as '40 %'."
 

@@ -6,17 +6,17 @@ import numpy as np
 
 from hatch_data.group import ViewGroup
 from hatch_data.questions import Question, Rejection, choose
+from hatch_data.questions._images import INSTRUCTION, among, listed, options
 from hatch_data.questions.overlap import enough_depth
 
 VIEWS = (3, 8)
 #: The answer sees at least this share, and more than any other by this much.
 LEAST_OVERLAP, MARGIN = 0.15, 0.1
 PHRASINGS = (
-    "Which of the other images overlaps most with image 1, that is, shows the largest part of what image 1 shows?",
-    "Of images {others}, which one sees most of the surface that is visible in image 1?",
-    "Which of images {others} shares the most with image 1?",
+    "Which of {others} overlaps {most} with image 1, that is, shows the {largest} part of what image 1 shows?",
+    "Of {others}, which one sees {most} of the surface that is visible in image 1?",
+    "Which of {others} has {most} in common with image 1?",
 )
-INSTRUCTION = "Answer with the image, such as 'image 2'."
 
 
 def ask(group: ViewGroup, rng: np.random.Generator) -> Question | Rejection:
@@ -34,9 +34,9 @@ def ask(group: ViewGroup, rng: np.random.Generator) -> Question | Rejection:
         return Rejection("overlap_too_small")
     if best - second < MARGIN:
         return Rejection("overlaps_alike")
-    labels = tuple(f"image {k + 1}" for k in others)
+    labels = options(others)
     answer = labels[int(shares.argmax())]
-    sentence = f"{answer.capitalize()} overlaps most with image 1."
-    named = "2 and 3" if len(group) == 3 else f"2 to {len(group)}"
-    text = choose(PHRASINGS, rng).format(others=named)
+    most, largest = among(len(others), "most"), among(len(others), "largest")
+    sentence = f"{answer.capitalize()} overlaps {most} with image 1."
+    text = choose(PHRASINGS, rng).format(others=listed(others), most=most, largest=largest)
     return Question(text, answer, sentence, INSTRUCTION, labels)

@@ -29,8 +29,8 @@ HARD_SHARE = 0.5
 LOOKALIKES = 32
 PHRASINGS = (
     "Image 1 has a place marked with a red box. Which box in image 2 marks the same place?",
-    "Which of the boxes A, B, C and D in image 2 shows what the red box in image 1 shows?",
-    "Find the spot marked red in image 1 again in image 2. Which of the boxes A, B, C and D is it?",
+    "Which of the boxes A, B, C and D in image 2 shows the same place as the red box in image 1?",
+    "Find the spot marked red in image 1 again in image 2. Which of the boxes A, B, C and D marks it?",
 )
 INSTRUCTION = "Answer with the box, such as 'box A'."
 

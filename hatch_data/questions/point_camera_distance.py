@@ -11,11 +11,11 @@ from hatch_data.questions._points import draw_points, length_place, two_views
 VIEWS = (2, 4)
 LEAST_M = 0.3
 PHRASINGS = (
-    "How far, in metres, is the point marked red in image {i} from the camera of image {j}?",
-    "A red point is marked in image {i}. What is its distance in metres from where image {j} was taken?",
-    "You stand where image {j} was taken. How many metres, in a straight line, is it to the red point of image {i}?",
+    "How far, in meters, is the point marked red in image {i} from the camera of image {j}?",
+    "A red point is marked in image {i}. What is its distance in meters from where image {j} was taken?",
+    "You stand where image {j} was taken. How many meters, in a straight line, is it to the red point of image {i}?",
 )
-INSTRUCTION = "Answer in metres, such as '1.25 m'."
+INSTRUCTION = "Answer in meters, such as '1.25 m'."
 
 
 def ask(group: ViewGroup, rng: np.random.Generator) -> Question | Rejection:

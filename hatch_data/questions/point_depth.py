@@ -10,11 +10,11 @@ from hatch_data.questions._points import draw_points, length_place
 
 VIEWS = (2, 4)
 PHRASINGS = (
-    "What is the depth of the red point in image {k}, in metres?",
-    "A red point is marked in image {k}. How far is it along the viewing direction of that camera, in metres?",
-    "Estimate the depth, in metres along the optical axis, of the point marked red in image {k}.",
+    "What is the depth of the red point in image {k}, in meters?",
+    "A red point is marked in image {k}. How far is it along the viewing direction of that camera, in meters?",
+    "Estimate the depth, in meters along the optical axis, of the point marked red in image {k}.",
 )
-INSTRUCTION = "Answer in metres, such as '1.25 m'."
+INSTRUCTION = "Answer in meters, such as '1.25 m'."
 
 
 def ask(group: ViewGroup, rng: np.random.Generator) -> Question | Rejection:

@@ -11,12 +11,12 @@ from hatch_data.questions._points import CANDIDATE_COLORS, draw_points, length_p
 VIEWS = (2, 4)
 LEAST_M = 0.3
 PHRASINGS = (
-    "How far apart, in metres, are point A marked in image {i} and point B marked in image {j}?",
+    "How far apart, in meters, are point A marked in image {i} and point B marked in image {j}?",
     "Point A is marked in image {i} and point B in image {j}. What is the straight-line distance between them in "
-    "metres?",
-    "Estimate the distance in metres from point A in image {i} to point B in image {j}.",
+    "meters?",
+    "Estimate the distance in meters from point A in image {i} to point B in image {j}.",
 )
-INSTRUCTION = "Answer in metres, such as '1.25 m'."
+INSTRUCTION = "Answer in meters, such as '1.25 m'."
 
 
 def ask(group: ViewGroup, rng: np.random.Generator) -> Question | Rejection:

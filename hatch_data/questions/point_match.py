@@ -6,7 +6,7 @@ import numpy as np
 
 from hatch_data.group import ViewGroup
 from hatch_data.questions import Question, Rejection, choose
-from hatch_data.questions._points import Fate, with_fate
+from hatch_data.questions._points import COORDINATES_EXPLAINED, Fate, with_fate
 
 VIEWS = (2, 2)
 #: Coordinates run from 0 to this, as in SPAR.
@@ -15,10 +15,9 @@ SCALE = 1000
 CLEAR = 120
 PHRASINGS = (
     "A red point is marked in image 1. What are the coordinates of the same point in image 2?",
-    "Where in image 2 is the place on which the red point of image 1 lies? Give its coordinates.",
+    "Where in image 2 is the place that the red point marks in image 1? Give its coordinates.",
     "Find the red point of image 1 again in image 2: at which coordinates is it?",
 )
-SCALE_EXPLAINED = "Coordinates (x, y) run from (0, 0) at the top left to (1000, 1000) at the bottom right."
 INSTRUCTION = "Answer with (x, y), such as (412, 633)."
 
 
@@ -33,6 +32,6 @@ def ask(group: ViewGroup, rng: np.random.Generator) -> Question | Rejection:
     point, (x, y) = both[0]
     answer = f"({round(SCALE * x)}, {round(SCALE * y)})"
     sentence = f"In image 2 the point marked in image 1 is at {answer}."
-    text = f"{choose(PHRASINGS, rng)} {SCALE_EXPLAINED}"
+    text = f"{choose(PHRASINGS, rng)} {COORDINATES_EXPLAINED}"
     place = (x * SCALE / CLEAR, y * SCALE / CLEAR)
     return Question(text, answer, sentence, INSTRUCTION, place=place, markers={0: [point.marker()]})

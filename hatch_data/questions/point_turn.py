@@ -21,7 +21,7 @@ GREATEST_PITCH_DEG = 60.0
 PHRASINGS = (
     "A red point is marked in image {i}. By how much must the camera of image {j} turn left or right to face it?",
     "You stand where image {j} was taken and look the same way. "
-    "Which turn to the left or to the right faces you towards the red point of image {i}?",
+    "Which turn to the left or to the right makes you face the red point of image {i}?",
     "Which horizontal turn of the camera of image {j} brings the place marked red in image {i} straight ahead?",
 )
 INSTRUCTION = "Answer with the turn in degrees, to the nearest 5, such as 'turn_left 40deg'."
@@ -51,7 +51,7 @@ def ask(group: ViewGroup, rng: np.random.Generator) -> Question | Rejection:
         return Rejection("straight_behind")
     side = "left" if turn > 0 else "right"
     answer = f"turn_{side} {STEP_DEG * round(abs(turn) / STEP_DEG)}deg"
-    sentence = f"To face the red point of image {i + 1} the camera of image {j + 1} does this: {answer}."
+    sentence = f"To face the red point of image {i + 1}, the camera of image {j + 1} has to do this: {answer}."
     text = choose(PHRASINGS, rng).format(i=i + 1, j=j + 1)
     # On a circle on which `CLEAR_DEG` are one unit, as the crow flies.
     radius = 0.5 / sin(radians(CLEAR_DEG / 2))

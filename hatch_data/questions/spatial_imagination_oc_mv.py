@@ -8,14 +8,14 @@ from hatch_data.group import ViewGroup
 from hatch_data.questions import Question, Rejection, choose
 from hatch_data.questions._objects import (
     BY_CENTERS,
-    capital,
+    LEAVE_OUT,
     horizontal_m,
-    marked,
     marks,
-    named,
     offset_facing,
-    pick_spread,
+    pointed,
     relation,
+    subjects,
+    told,
 )
 
 VIEWS = (2, 4)
@@ -26,10 +26,7 @@ PHRASINGS = (
     "Imagine standing at the center of {green}, facing {blue}. How is {red} situated relative to you?",
     "Suppose you are at the position of {green} and look towards {blue}. Where do you find {red}?",
 )
-HINT = (
-    f"{BY_CENTERS} Use left or right, above or below, and front or behind, with up and down as in the world; "
-    "what is next to indistinguishable is left out."
-)
+HINT = f"{BY_CENTERS} Use left or right, above or below as in the world, and front or behind. {LEAVE_OUT}"
 INSTRUCTION = "Answer such as 'left, above, front' or 'right, behind'."
 
 
@@ -39,20 +36,15 @@ def ask(group: ViewGroup, rng: np.random.Generator) -> Question | Rejection:
     Rejected: `no_objects`, `too_few_clear_objects`, `nothing_to_face` (under 0.5 m to what is faced), `on_a_border` (a
     word would be doubtful).
     """
-    if not group.instances:
-        return Rejection("no_objects")
-    chosen = pick_spread(group, 3, rng)
-    if chosen is None:
-        return Rejection("too_few_clear_objects")
-    red, green, blue = chosen
-    if horizontal_m(green.center, blue.center, group.up) < LEAST_FACING_M:
+    objects = subjects(group, ("red", "green", "blue"), rng)
+    if isinstance(objects, Rejection):
+        return objects
+    red, green, blue = (one.center for one in objects.values())
+    if horizontal_m(green, blue, group.up) < LEAST_FACING_M:
         return Rejection("nothing_to_face")
-    answer = relation(offset_facing(green.center, blue.center, group.up, red.center))
+    answer = relation(offset_facing(green, blue, group.up, red))
     if answer is None:
         return Rejection("on_a_border")
-    text = choose(PHRASINGS, rng).format(
-        red=marked(red, "red"), green=marked(green, "green"), blue=marked(blue, "blue")
-    )
-    sentence = f"From {named(green, 'green')}, facing {named(blue, 'blue')}, {named(red, 'red')} is: {answer}."
-    markers = marks({"red": red, "green": green, "blue": blue})
-    return Question(f"{text} {HINT}", answer, capital(sentence), INSTRUCTION, markers=markers)
+    text = f"{pointed(choose(PHRASINGS, rng), objects)} {HINT}"
+    sentence = told("From {green}, facing {blue}, the position of {red} is: {answer}.", objects, answer)
+    return Question(text, answer, sentence, INSTRUCTION, markers=marks(objects))

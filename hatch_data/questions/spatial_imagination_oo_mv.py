@@ -8,15 +8,15 @@ from hatch_data.group import ViewGroup
 from hatch_data.questions import Question, Rejection, choose
 from hatch_data.questions._objects import (
     BY_CENTERS,
-    capital,
+    LEAVE_OUT,
     horizontal_m,
     in_front,
-    marked,
     marks,
-    named,
     offset_facing,
-    pick_spread,
+    pointed,
     relation_between,
+    subjects,
+    told,
 )
 
 VIEWS = (2, 4)
@@ -28,10 +28,7 @@ PHRASINGS = (
     "Imagine standing at the center of {green}, facing {blue}. Where is {red} relative to {yellow}, as you see them?",
     "Suppose you are at the position of {green} and look towards {blue}. Where is {red}, compared to {yellow}?",
 )
-HINT = (
-    f"{BY_CENTERS} Use left or right, above or below, and closer or farther, with up and down as in the world; "
-    "what is next to indistinguishable is left out."
-)
+HINT = f"{BY_CENTERS} Use left or right, above or below as in the world, and closer or farther. {LEAVE_OUT}"
 INSTRUCTION = "Answer such as 'left, above, closer' or 'right, farther'."
 
 
@@ -42,24 +39,18 @@ def ask(group: ViewGroup, rng: np.random.Generator) -> Question | Rejection:
     `behind_the_observer` (one of the two), `on_a_border` (a word would be doubtful, or left and right in the plan and
     as they are seen disagree).
     """
-    if not group.instances:
-        return Rejection("no_objects")
-    chosen = pick_spread(group, 4, rng)
-    if chosen is None:
-        return Rejection("too_few_clear_objects")
-    red, yellow, green, blue = chosen
-    if horizontal_m(green.center, blue.center, group.up) < LEAST_FACING_M:
+    objects = subjects(group, ("red", "yellow", "green", "blue"), rng)
+    if isinstance(objects, Rejection):
+        return objects
+    red, yellow, green, blue = (one.center for one in objects.values())
+    if horizontal_m(green, blue, group.up) < LEAST_FACING_M:
         return Rejection("nothing_to_face")
-    of_red, of_yellow = (offset_facing(green.center, blue.center, group.up, one.center) for one in (red, yellow))
+    of_red, of_yellow = (offset_facing(green, blue, group.up, center) for center in (red, yellow))
     if not in_front(of_red, of_yellow):
         return Rejection("behind_the_observer")
     answer = relation_between(of_red, of_yellow)
     if answer is None:
         return Rejection("on_a_border")
-    objects = {"red": red, "yellow": yellow, "green": green, "blue": blue}
-    text = choose(PHRASINGS, rng).format(**{color: marked(one, color) for color, one in objects.items()})
-    sentence = (
-        f"From {named(green, 'green')}, facing {named(blue, 'blue')}, "
-        f"{named(red, 'red')} is, relative to {named(yellow, 'yellow')}: {answer}."
-    )
-    return Question(f"{text} {HINT}", answer, capital(sentence), INSTRUCTION, markers=marks(objects))
+    text = f"{pointed(choose(PHRASINGS, rng), objects)} {HINT}"
+    sentence = "From {green}, facing {blue}, the position of {red} relative to {yellow} is: {answer}."
+    return Question(text, answer, told(sentence, objects, answer), INSTRUCTION, markers=marks(objects))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import permutations
+
 import numpy as np
 
 from hatch_data.group import ViewGroup
+from hatch_data.patches import Visibility
 from hatch_data.questions import Question, Rejection, choose
 from hatch_data.questions._patches import BOX_LABELS, CANDIDATES, candidates, lettered, marked
 from hatch_data.tracks import strongest_target
@@ -27,15 +30,15 @@ INSTRUCTION = "Answer with the box, such as 'box A'."
 def ask(group: ViewGroup, rng: np.random.Generator) -> Question | Rejection:
     """One of four boxes; the wrong ones are patches that are followed too.
 
-    Rejected: `no_track` (no patch is seen in three views and lands in the view asked about with 40 % of its area from
-    each of the others), `no_room_for_candidates`.
+    Rejected: `no_track` (no patch is seen in three views, lands in the view asked about with 40 % of its area from each
+    of the others, and shows in its middle what the others have inside of theirs), `no_room_for_candidates`.
     """
     k = int(rng.integers(len(group)))
     grid = group.grid(k)
     tracks = group.tracks[group.tracks[:, k] >= 0]
     exact = [track for track in tracks[rng.permutation(len(tracks))] if (track >= 0).sum() > LEAST_MARKED]
     leading = {i: strongest_target(group.correspondence(i, k).map, LEAST_WEIGHT) for i in range(len(group)) if i != k}
-    track = next((track for track in exact if _lands(track, k, leading)), None)
+    track = next((track for track in exact if _lands(track, k, leading) and _agrees(group, track)), None)
     if track is None:
         return Rejection("no_track")
     truth = int(track[k])
@@ -55,3 +58,20 @@ def ask(group: ViewGroup, rng: np.random.Generator) -> Question | Rejection:
 def _lands(track: np.ndarray, k: int, leading: dict[int, np.ndarray]) -> bool:
     """Whether every patch of a track leads to its patch in view k."""
     return all(target[track[i]] == track[k] for i, target in leading.items() if track[i] >= 0)
+
+
+def _agrees(group: ViewGroup, track: np.ndarray) -> bool:
+    """Whether the middle of each patch of a track is seen inside of every other: whoever looks at a box with things
+    near and far in it takes it to mean what is in its middle."""
+    views = np.flatnonzero(track >= 0).tolist()
+    return all(_patch_at(group, i, int(track[i]), j) == track[j] for i, j in permutations(views, 2))
+
+
+def _patch_at(group: ViewGroup, i: int, patch: int, j: int) -> int:
+    """The patch of view j in which the middle of a patch of view i is seen, -1 where it is not."""
+    (rows, columns), (row, column) = group.grid(i), divmod(patch, group.grid(i)[1])
+    outcome, (x, y) = group.outcome_at(i, j, (column + 0.5) / columns, (row + 0.5) / rows)
+    if outcome != Visibility.VISIBLE:
+        return -1
+    rows, columns = group.grid(j)
+    return int(y * rows) * columns + int(x * columns)

@@ -16,7 +16,7 @@ CLEAR_M, CLEAR_DEG = 0.4, 20.0
 #: The answer shares this much of its surface with image 1.
 LEAST_OVERLAP = 0.1
 PHRASINGS = (
-    "From the view of image 1 the camera does this: {actions}. Which of {images} does it then take?",
+    "From the view of image 1, the camera does this: {actions}. Which of {images} does it then take?",
     "You stand where image 1 was taken, look the same way, and then do the following: {actions}. "
     "Which of {images} shows what you see?",
     "Start at image 1 and carry out these actions in order: {actions}. At which of {images} do you arrive?",

@@ -10,7 +10,7 @@ import numpy as np
 from hatch_data.group import ViewGroup
 from hatch_data.questions import Question, Rejection, choose
 from hatch_data.questions._directions import looks_steeply
-from hatch_data.questions._images import INSTRUCTION, draw_candidates, label, listed, options
+from hatch_data.questions._images import INSTRUCTION, among, draw_candidates, label, listed, options
 
 VIEWS = (2, 8)
 
@@ -22,6 +22,7 @@ class Comparison:
 
     value: Callable[[ViewGroup, int], float]
     margin: float
+    superlative: str
     phrasings: tuple[str, ...]
     said: str
     from_first: float | None = None
@@ -41,29 +42,30 @@ def _aside(axis: str, sign: int) -> Callable[[ViewGroup, int], float]:
 
 def _side(axis: str, sign: int, where: str) -> Comparison:
     phrasings = (
-        f"As image 1 looks, which of {{images}} was taken furthest {where}?",
-        f"You stand where image 1 was taken and look the same way. Of {{images}}, whose camera stood furthest {where}?",
-        f"Relative to the heading of image 1, which of {{images}} has its viewpoint furthest {where}?",
+        f"Seen from image 1, which of {{images}} was taken {{most}} {where}?",
+        f"You stand where image 1 was taken and look the same way. Of {{images}}, whose camera stood {{most}} {where}?",
+        f"Relative to the heading of image 1, which of {{images}} has its viewpoint {{most}} {where}?",
     )
-    return Comparison(_aside(axis, sign), 0.4, phrasings, f"was taken furthest {where} as image 1 looks", 0.3)
+    said = f"was taken {{most}} {where}, seen from image 1"
+    return Comparison(_aside(axis, sign), 0.4, "furthest", phrasings, said, 0.3)
 
 
 def _level(sign: int, word: str) -> Comparison:
     phrasings = (
-        f"Which of {{images}} was taken from the {word} place?",
-        f"The camera was not always held at the same height. In which of {{images}} was it {word}?",
-        f"Of {{images}}, which has the {word} camera position above the floor?",
+        "Which of {images} was taken from the {most} place?",
+        "The camera was not always held at the same height. In which of {images} was it {most}?",
+        "Of {images}, which has the {most} camera position above the floor?",
     )
-    return Comparison(_height(sign), 0.15, phrasings, f"was taken from the {word} place")
+    return Comparison(_height(sign), 0.15, word, phrasings, "was taken from the {most} place")
 
 
 def _tilt(sign: int, way: str) -> Comparison:
     phrasings = (
-        f"In which of {{images}} does the camera look furthest {way}?",
-        f"For which of {{images}} was the camera tilted {way} the most?",
-        f"Of {{images}}, which was taken with the optical axis pointing furthest {way}?",
+        f"In which of {{images}} does the camera look {{most}} {way}?",
+        f"For which of {{images}} was the camera tilted {{most}} {way}?",
+        f"Of {{images}}, which was taken with the optical axis pointing {{most}} {way}?",
     )
-    return Comparison(_pitch(sign), 8.0, phrasings, f"looks furthest {way}")
+    return Comparison(_pitch(sign), 8.0, "furthest", phrasings, f"looks {{most}} {way}")
 
 
 COMPARISONS = (
@@ -97,6 +99,8 @@ def ask(group: ViewGroup, rng: np.random.Generator) -> Question | Rejection:
         if best - second < comparison.margin or best < (comparison.from_first or -np.inf):
             continue
         truth = label(candidates[int(values.argmax())])
-        text = choose(comparison.phrasings, rng).format(images=listed(candidates))
-        return Question(text, truth, f"{truth.capitalize()} {comparison.said}.", INSTRUCTION, options(candidates))
+        most = among(len(candidates), comparison.superlative)
+        text = choose(comparison.phrasings, rng).format(images=listed(candidates), most=most)
+        sentence = f"{truth.capitalize()} {comparison.said.format(most=most)}."
+        return Question(text, truth, sentence, INSTRUCTION, options(candidates))
     return Rejection("no_clear_difference")

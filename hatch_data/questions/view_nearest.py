@@ -6,7 +6,7 @@ import numpy as np
 
 from hatch_data.group import ViewGroup
 from hatch_data.questions import Question, Rejection, choose
-from hatch_data.questions._images import INSTRUCTION, draw_candidates, label, listed, options
+from hatch_data.questions._images import INSTRUCTION, among, draw_candidates, label, listed, options
 from hatch_data.questions._points import CLEAR_RATIO, Fate, draw_points, fate
 
 VIEWS = (3, 8)
@@ -15,9 +15,9 @@ CLEAR_M = 0.3
 #: Points of the image looked at.
 TRIES = 12
 PHRASINGS = (
-    "A point is marked in {source}. Which of {images} was taken {most} it?",
-    "Find the point marked in {source} again. Of {images}, whose camera stood {most} that point?",
-    "Which of {images} has its viewpoint {most} the place that is marked in {source}?",
+    "The point marked red in {source} is also seen in {images}. Which of these was taken {most} it?",
+    "Find the red point of {source} again. Of {images}, whose camera stood {most} that point?",
+    "Which of {images} has its viewpoint {most} the place that is marked red in {source}?",
 )
 
 
@@ -40,7 +40,8 @@ def ask(group: ViewGroup, rng: np.random.Generator) -> Question | Rejection:
         less, more = sorted(distances[order[:2]].tolist())
         if more < max(CLEAR_RATIO * less, less + CLEAR_M):
             continue
-        truth, most = label(candidates[int(order[0])]), "nearest to" if nearest else "farthest from"
+        word, preposition = ("nearest", "to") if nearest else ("farthest", "from")
+        truth, most = label(candidates[int(order[0])]), f"{among(len(candidates), word)} {preposition}"
         text = choose(PHRASINGS, rng).format(source=label(source), images=listed(candidates), most=most)
         sentence = f"{truth.capitalize()} was taken {most} the marked point."
         marked = {source: [point.marker()]}

@@ -15,9 +15,9 @@ CHOICES = 4
 #: Each view is farther from those before it than the view between, by this much.
 CLEAR_M = 0.25
 PHRASINGS = (
-    "These images were taken on one way through the place, which began at {start}. In which order were they taken?",
-    "The camera started at {start} and moved on, always farther away. Put the images in the order of its path.",
-    "Beginning with {start}, sort the images by when the camera came past their viewpoints.",
+    "These images were taken along one path through the place, which began at {start}. In which order were they taken?",
+    "The camera started at {start} and moved on, farther and farther away. Put the images in the order of its path.",
+    "Beginning with {start}, sort the images by when the camera passed their viewpoints.",
 )
 INSTRUCTION = "List all images in order, beginning with the first, such as 'image 2, image 1, image 3'."
 

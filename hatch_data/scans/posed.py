@@ -23,6 +23,8 @@ Size = tuple[int, int]
 
 #: Entries of a rotation written with few digits are off by less than this; anything more is another kind of matrix.
 ROUNDING = 5e-3
+#: No camera is farther from the origin of its world, in metres: geocentric coordinates stay below a tenth of this.
+FARTHEST_M = 1e8
 #: Principal points lie nearer to the middle of the image than this share of its size; one that does not was
 #: calibrated for another image size.
 CENTRE_SHARE = 0.1
@@ -123,9 +125,10 @@ def posed_frames(
     Frames without depth are kept where the scan has a `mesh`, which can give them some (`depth_source`).
 
     Reasons: `missing_color`, `missing_depth`, `missing_pose`; `lost_pose` (-inf or NaN), `zero_pose`, `bad_pose` (not
-    rigid), `identity_pose` (the value of a pose never set; legitimate for the first frame, which often defines the
-    world); `unreadable_color`, `unreadable_depth` (no image header); `color_size`, `depth_size` (not the size of the
-    other frames). Raises `ScanError`, with `wanted` to say what the layout needs, where no frame is left.
+    rigid, or farther away than `FARTHEST_M`), `identity_pose` (the value of a pose never set; legitimate for the first
+    frame, which often defines the world); `unreadable_color`, `unreadable_depth` (no image header); `color_size`,
+    `depth_size` (not the size of the other frames). Raises `ScanError`, with `wanted` to say what the layout needs,
+    where no frame is left.
     """
     dropped: dict[str, list[str]] = {}
     usable: list[_Usable] = []
@@ -217,7 +220,8 @@ def pose_fault(world_from_camera: Array) -> str | None:
         return "lost_pose"
     if not world_from_camera[:3].any():
         return "zero_pose"
-    return None if is_rigid(world_from_camera, ROUNDING) else "bad_pose"
+    near = np.abs(world_from_camera[:3, 3]).max() <= FARTHEST_M
+    return None if near and is_rigid(world_from_camera, ROUNDING) else "bad_pose"
 
 
 def _commonest(sizes: Iterable[Size]) -> Size:

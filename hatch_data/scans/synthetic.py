@@ -107,10 +107,6 @@ class SyntheticScene:
         blocked = self._tree.blocked(origin, (points - origin).reshape(-1, 3), 1.0 - 1e-6)
         return inside & ~blocked.reshape(inside.shape)
 
-    def ids(self, view: View) -> Index:
-        """Box number of every pixel, (h, w)."""
-        return self.render(view).box
-
     def render(self, view: View) -> Rendering:
         """Render a frame or any view; the last frame is kept."""
         if isinstance(view, tuple):

@@ -16,19 +16,20 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
+import pyarrow as pa
 from tqdm import tqdm
 
 from hatch_data.errors import ShardError
 from hatch_data.recipe import DataRecipe
 from hatch_data.scans import find
 from hatch_data.settings import validate
-from hatch_data.shards import Row, from_record, read_manifest, read_rows, row_id, shard_files
+from hatch_data.shards import SCHEMA, Row, from_record, read_manifest, read_rows, row_id, shard_files
+from hatch_data.soundness import fault
+from hatch_data.terminal import table
 from hatch_data.verify import folder as folders
 from hatch_data.verify.answers import ANSWERS, markers_show
 from hatch_data.verify.maps import MAP_CHECKS, MAP_FORM
-from hatch_data.verify.rows import FORM_CHECKS, POSE_CHECKS, TEXT_CHECKS, Check, Terms, columns_fit
+from hatch_data.verify.rows import FORM_CHECKS, POSE_CHECKS, TEXT_CHECKS, Check, Terms
 
 #: Disagreements printed in full; all are in the JSON.
 SHOWN = 20
@@ -72,16 +73,9 @@ class Report:
 
     def to_text(self) -> str:
         """A table of the checks for a terminal, and the first disagreements in full."""
-        table = Table(box=None, pad_edge=False, header_style="")
-        for name in ("check", "checked", "disagree"):
-            table.add_column(name, justify="left" if name == "check" else "right")
         disagreeing = self._disagreeing()
-        for check, count in self.checked.items():
-            table.add_row(check, str(count), str(disagreeing.get(check, 0)))
-        console = Console(width=80, highlight=False, force_terminal=False)
-        with console.capture() as capture:
-            console.print(table)
-        lines = [capture.get().rstrip(), *map(str, self.disagreements[:SHOWN])]
+        counts = [(check, count, disagreeing.get(check, 0)) for check, count in self.checked.items()]
+        lines = [table(("check", "checked", "disagree"), counts), *map(str, self.disagreements[:SHOWN])]
         if len(self.disagreements) > SHOWN:
             lines.append(f"... and {len(self.disagreements) - SHOWN} more, all in --json")
         if self.scans_not_given:
@@ -115,9 +109,9 @@ def verify(folder: Path, scenes: Sequence[str] = (), layout: str | None = None) 
         report.rows += 1
         if None not in (record["id"], record["scene"], record["task"], record["frames"]):
             report.note("unique", where, seen.add(split, record))
-        found = list(columns_fit(record))
-        report.note("columns", where, found)
-        if found:
+        unsound = fault(pa.Table.from_pylist([record], SCHEMA))
+        report.note("columns", where, [unsound] if unsound else [])
+        if unsound:
             continue
         row = from_record(record)
         _check_alone(report, row, _terms_of(row, terms))

@@ -1,19 +1,16 @@
-"""What a row says, against itself: columns, id, images, cameras, poses, actions, chat."""
+"""What a row says, against itself: id, images, cameras, poses, actions, chat."""
 
 from __future__ import annotations
 
-import io
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import combinations
-from math import radians
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from scipy.spatial.transform import Rotation
 
 from hatch_data.actions import (
     ActionStep,
@@ -27,8 +24,9 @@ from hatch_data.actions import (
     to_text,
     within_bound,
 )
-from hatch_data.errors import ActionError
+from hatch_data.errors import ActionError, FrameError
 from hatch_data.geometry import Array
+from hatch_data.images import decode
 from hatch_data.motion import motion_between
 from hatch_data.questions import LETTERS
 from hatch_data.recipe import DataRecipe
@@ -53,48 +51,6 @@ FOCAL_SHARES = (0.07, 5.0)
 GREATEST_STRETCH = 0.1
 
 
-def columns_fit(record: dict[str, Any]) -> Iterator[str]:
-    """Lists that belong together are as long as each other, and nothing is missing. Checked before anything else."""
-    for name, value in record.items():
-        if value is None:
-            yield f"{name} is null"
-            return
-    count = len(record["frames"])
-    for name, length in (("images", None), ("image_sizes", 2), ("intrinsics", 4), ("world_from_camera", 16)):
-        if len(record[name]) != count:
-            yield f"{len(record[name])} {name} for {count} frames"
-        elif length and any(len(item) != length for item in record[name]):
-            yield f"{name} are not {length} numbers each"
-    if len(record["up"]) != 3:
-        yield f"up has {len(record['up'])} numbers"
-    for marker in record["markers"]:
-        if not 0 <= marker["image"] < count:
-            yield f"marker {marker['label']!r} on image {marker['image']}: no such image, there are {count}"
-        if len(marker["box"]) != 4 or not _in_order(marker["box"]):
-            yield f"marker {marker['label']!r}: {marker['box']} is no box within its image"
-    for match in record["matches"]:
-        pair = f"map {match['source']} -> {match['target']}"
-        if not (0 <= match["source"] < count and 0 <= match["target"] < count):
-            yield f"{pair}: no such images, there are {count}"
-        grids = [match[name] for name in ("source_grid", "target_grid", "flow_size")]
-        if any(len(grid) != 2 or min(grid) < 1 for grid in grids):
-            yield f"{pair}: grids {grids} are not (rows, columns)"
-            continue
-        cells, patches = grids[2][0] * grids[2][1], grids[0][0] * grids[0][1]
-        if len(match["flow"]) != 4 * cells:
-            yield f"{pair}: {len(match['flow'])} bytes of flow for {cells} cells of 4"
-        for name in ("valid", "visibility"):
-            if len(match[name]) != patches:
-                yield f"{pair}: {len(match[name])} {name} for {patches} source patches"
-        if not len(match["source_patch"]) == len(match["target_patch"]) == len(match["weight"]):
-            yield f"{pair}: source_patch, target_patch and weight differ in length"
-
-
-def _in_order(box: list[float]) -> bool:
-    left, top, right, bottom = box
-    return 0 <= left <= right <= 1 and 0 <= top <= bottom <= 1
-
-
 def id_fits(row: Row, terms: Terms) -> Iterator[str]:
     """The id is the hash of what it names."""
     expected = row_id(row.scene, row.frames, row.task, row.form, row.question, terms.digest)
@@ -106,29 +62,21 @@ def images_decode(row: Row, terms: Terms) -> Iterator[str]:
     """Every image decodes to the size that is told, within the limit of the recipe."""
     limit = terms.recipe.images.longest_side_px
     for k, (data, size) in enumerate(zip(row.images, row.image_sizes, strict=True), 1):
-        found = decoded_size(data)
-        if found is None:
+        image = decoded(data)
+        if image is None:
             yield f"image {k} does not decode"
-        elif found != tuple(size):
+        elif (found := image.shape[:2]) != tuple(size):
             yield f"image {k} is {found[0]} x {found[1]}, image_sizes says {size[0]} x {size[1]} (height x width)"
         if limit and max(size) > limit:
             yield f"image {k} is {max(size)} px long, the recipe allows {limit}"
 
 
-@lru_cache(maxsize=64)
-def decoded_size(data: bytes) -> tuple[int, int] | None:
-    """(height, width) of an encoded image, all of it decoded; None where it does not."""
-    image = decoded(data)
-    return None if image is None else image.shape[:2]
-
-
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=8)
 def decoded(data: bytes) -> NDArray[np.uint8] | None:
     """(height, width, 3) RGB, or None where the bytes do not decode."""
     try:
-        with Image.open(io.BytesIO(data)) as image:
-            return np.asarray(image.convert("RGB"))
-    except (OSError, UnidentifiedImageError, SyntaxError, ValueError):
+        return np.asarray(decode(data, ""))
+    except FrameError:
         return None
 
 
@@ -213,7 +161,7 @@ def walk(world_from_camera: Array, actions: tuple[ActionStep, ...], up: Array) -
         else:
             # Counter-clockwise from behind the camera is clockwise about the axis that points forward.
             axis = up if kind == "turn" else -pose[:3, 2]
-        pose[:3, :3] = _rotation(axis, angle) @ pose[:3, :3]
+        pose[:3, :3] = Rotation.from_rotvec(np.radians(angle) * axis).as_matrix() @ pose[:3, :3]
     return pose
 
 
@@ -225,13 +173,6 @@ def _level_forward(pose: Array, up: Array) -> Array:
     if np.linalg.norm(level) < 1e-6:
         level = np.sign(forward @ up) * pose[:3, 1]
     return level / np.linalg.norm(level)
-
-
-def _rotation(axis: Array, angle_deg: float) -> Array:
-    """(3, 3), Rodrigues: counter-clockwise by `angle_deg` about a unit axis that points to the observer."""
-    x, y, z = axis
-    cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
-    return np.eye(3) + np.sin(radians(angle_deg)) * cross + (1 - np.cos(radians(angle_deg))) * cross @ cross
 
 
 def actions_canonical(row: Row, terms: Terms) -> Iterator[str]:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from hatch_data.depth_source import with_depth
 from hatch_data.errors import ScanError
 from hatch_data.folder import BuildFolder
-from hatch_data.geometry import Array, Camera, inverse
+from hatch_data.geometry import Array, Camera, inverse, transform
 from hatch_data.patches import FLOW_CODE, FLOW_STEPS, Visibility
 from hatch_data.pipeline import build_scene, open_scene
 from hatch_data.recipe import DataRecipe
@@ -158,15 +158,15 @@ def carry(source: View, target: View, pixels: Array) -> tuple[Array, NDArray[np.
     """
     frame, other = source[0], target[0]
     z = depth_behind(source, pixels)
-    world = _moved(frame.world_from_camera, frame.camera.unproject(pixels, z))
-    there, z_there = other.camera.project(_moved(inverse(other.world_from_camera), world))
+    world = transform(frame.world_from_camera, frame.camera.unproject(pixels, z))
+    there, z_there = other.camera.project(transform(inverse(other.world_from_camera), world))
     outside = (
         (z_there <= 0)
         | (there < -0.5).any(-1)
         | (there >= (other.camera.width - 0.5, other.camera.height - 0.5)).any(-1)
     )
     world_from_depth = other.world_from_camera @ other.sensor.color_from_depth
-    seen_at, z_seen = other.sensor.camera.project(_moved(inverse(world_from_depth), world))
+    seen_at, z_seen = other.sensor.camera.project(transform(inverse(world_from_depth), world))
     measured = target[1].metres
     around = np.stack([_look_up(measured, seen_at + step) for step in _AROUND])
     here = around[0]
@@ -197,24 +197,15 @@ def depth_behind(view: View, pixels: Array) -> Array:
     depth_from_color = inverse(color_from_depth)
     z, last = np.full(pixels.shape[:-1], 2.0), np.full(pixels.shape[:-1], np.inf)
     for _ in range(_STEPS):
-        at, _z = frame.sensor.camera.project(_moved(depth_from_color, frame.camera.unproject(pixels, z)))
+        at, _z = frame.sensor.camera.project(transform(depth_from_color, frame.camera.unproject(pixels, z)))
         point = frame.sensor.camera.unproject(at, _look_up(measured, at))
-        last, z = z, _moved(color_from_depth, point)[..., 2]
+        last, z = z, transform(color_from_depth, point)[..., 2]
     return np.where(np.abs(z - last) < _SETTLED_M, z, np.nan)
-
-
-def _moved(a_from_b: Array, points: Array) -> Array:
-    return points @ a_from_b[:3, :3].T + a_from_b[:3, 3]
-
-
-def _inside(pixels: Array, width: int, height: int) -> NDArray[np.bool_]:
-    low, high = np.array([-0.5, -0.5]), np.array([width - 0.5, height - 0.5])
-    return np.asarray((np.isfinite(pixels) & (pixels >= low) & (pixels < high)).all(axis=-1))
 
 
 def _look_up(depth: NDArray, pixels: Array) -> Array:
     """Depth of the pixels (..., 2) are nearest to, NaN outside and where there is none."""
-    inside = _inside(pixels, depth.shape[1], depth.shape[0])
+    inside = np.asarray(((pixels >= -0.5) & (pixels < np.subtract(depth.shape[::-1], 0.5))).all(axis=-1))
     u, v = np.moveaxis(np.rint(np.where(inside[..., None], pixels, 0)).astype(int), -1, 0)
     found = depth[v, u].astype(np.float64)
     return np.where(inside & (found > 0), found, np.nan)
@@ -224,9 +215,8 @@ def _outcomes(match: Match) -> NDArray[np.int8]:
     """Outcome of every cell of a flow field that says one of visible, occluded, out of view; else -1."""
     x = match.flow.values[..., 0].astype(np.int32)
     code = np.where(x <= FLOW_STEPS, Visibility.VISIBLE, x - FLOW_CODE)
-    return np.where(np.isin(code, (Visibility.VISIBLE, Visibility.OCCLUDED, Visibility.OUT_OF_VIEW)), code, -1).astype(
-        np.int8
-    )
+    told = np.isin(code, (Visibility.VISIBLE, Visibility.OCCLUDED, Visibility.OUT_OF_VIEW))
+    return np.where(told, code, -1).astype(np.int8)
 
 
 def _own_pixels(stored: Array, row: Row, image: int, camera: Camera) -> Array:

@@ -17,7 +17,7 @@ NAMES = {code: name for name, code in COLORS.items()}
 @cache
 def owners(exact: SyntheticScene, frame: int) -> np.ndarray:
     """(height, width): the object that the ray through each pixel of a frame meets, -1 for the building."""
-    box = exact.ids(frame)
+    box = exact.render(frame).box
     return np.where(box < 0, -1, exact.furnished.instance[box])
 
 

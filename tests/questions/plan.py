@@ -65,4 +65,5 @@ def misses(said: str, first: np.ndarray, second: np.ndarray) -> tuple[float, flo
 
 def images(text: str) -> list[int]:
     """The images that a text names, counted from 0, in the order in which they stand there."""
-    return [int(number) - 1 for number in re.findall(r"[Ii]mage (\d)", text)]
+    named = re.findall(r"[Ii]mages? (\d(?:(?:, | and )\d)*)", text)
+    return [int(number) - 1 for number in re.findall(r"\d", " ".join(named))]

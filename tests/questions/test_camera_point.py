@@ -25,6 +25,7 @@ def test_against_rays():
         surface = one.scene.surface(one.indices[0], np.array([u, v])).points
         assert np.linalg.norm(surface - first[:3, 3]) > ahead
         assert one.question.answer in one.question.sentence
+        assert "(1000, 1000) at the bottom right" in one.question.text
 
 
 def test_what_is_not_in_view_is_declined():

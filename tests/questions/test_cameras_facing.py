@@ -19,7 +19,7 @@ def check(question: Question, first: np.ndarray, second: np.ndarray) -> None:
     line = second[:2, 3] - first[:2, 3]
     line = line / np.linalg.norm(line)
     towards = float(ways[0] @ line), float(-ways[1] @ line)
-    ahead, beside = cos(radians(35)) - 1e-9, sin(radians(30)) + 1e-9
+    ahead, beside = cos(radians(30)) - 1e-9, sin(radians(30)) + 1e-9
     if question.answer == "side by side":
         assert max(map(abs, towards)) <= beside
         assert ways[0] @ ways[1] >= cos(radians(30)) - 1e-9
@@ -60,6 +60,7 @@ def test_every_arrangement_against_optical_axes():
         (Motion(forward_m=0.39), 0, "too_near"),
         (Motion(forward_m=0.5, up_m=0.6), 0, "mostly_vertical"),
         (Motion(forward_m=1.0, left_m=1.0), 0, "in_between"),
+        (Motion(forward_m=1.0, left_m=0.6), 0, "in_between"),
         (Motion(left_m=1.0, yaw_deg=90.0), 0, "in_between"),
         (Motion(forward_m=1.0), 70, "looks_steeply"),
     ],

@@ -18,6 +18,9 @@ def test_against_rays():
         assert 0 < y < 1
         assert not exact.is_seen(one, 1, point)
         assert exact.place(one, 1, exact.behind(one, 1, x, y))[2] < depth - 0.15
+        # Every candidate could cover it: what is marked is nearer to camera 2 than the hidden point.
+        for marker in one.question.markers[1]:
+            assert exact.place(one, 1, exact.behind(one, 1, *marker.box[:2]))[2] < depth - 0.15
         off = np.linalg.norm([marker.box[:2] for marker in one.question.markers[1]] - np.array([x, y]), axis=-1)
         assert one.question.answer == f"point {'ABCD'[int(off.argmin())]}"
         assert off.min() < 0.01

@@ -15,6 +15,7 @@ def test_against_rays():
         assert one.question.answer == max(shares, key=shares.get)
         assert sorted(shares.values())[-1] > sorted(shares.values())[-2] + 0.03
         assert one.question.sentence.startswith(one.question.answer.capitalize())
+        assert (" most " in one.question.text) == (len(shares) > 2)
 
 
 def test_any_place_may_be_right():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import permutations
 
 from hatch_data.questions import track_match
 from tests.questions import exact
@@ -19,6 +20,20 @@ def test_against_rays():
                 inside = exact.share_inside(one, i, marker, k, one.question.markers[k])
                 assert inside[truth] > 0.3
                 assert sorted(inside)[-2] < 0.05
+
+
+def test_middles_agree():
+    """What any box has in its middle, every other has inside: to within the step of the flow, a seventh of a patch."""
+    for one in asked("track_match")[0]:
+        k = int(re.search(r"[Ii]n image (\d)", one.question.sentence)[1]) - 1
+        truth = one.question.options.index(one.question.answer)
+        boxes = {i: marks[truth if i == k else 0].box for i, marks in one.question.markers.items()}
+        for i, j in permutations(boxes, 2):
+            left, top, right, bottom = boxes[i]
+            x, y, _ = exact.place(one, j, exact.behind(one, i, (left + right) / 2, (top + bottom) / 2))
+            left, top, right, bottom = boxes[j]
+            assert abs(x - (left + right) / 2) < 0.65 * (right - left)
+            assert abs(y - (top + bottom) / 2) < 0.65 * (bottom - top)
 
 
 def test_text_names_every_view_with_a_mark():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from math import cos, radians
 
@@ -36,6 +37,10 @@ def check(question: Question, poses: list[np.ndarray]) -> str:
         "looks furthest up": (lambda k: orientation(poses[k])[1], 8),
         "looks furthest down": (lambda k: -orientation(poses[k])[1], 8),
     }
+    if len(candidates) == 2:
+        assert not re.search(r"(highest|lowest|furthest)", text + said)
+        said = said.replace("higher", "highest").replace("lower", "lowest").replace("further", "furthest")
+        text = text.replace("higher", "highest").replace("lower", "lowest")
     (what,) = [words for words in measures if words in said]
     assert what.rpartition(" ")[2] in text
     value, margin = measures[what]

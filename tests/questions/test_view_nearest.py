@@ -24,13 +24,15 @@ def test_against_rays():
             one.scene.visible_from(point + 0.02 * (one.pose(k)[:3, 3] - point), one.pose(k), camera) for k in candidates
         )
         distances = {k: float(np.linalg.norm(one.pose(k)[:3, 3] - point)) for k in candidates}
-        nearest = "nearest" in one.question.text
-        truth = (min if nearest else max)(candidates, key=distances.__getitem__)
+        nearest, farthest = ("nearer", "farther") if len(candidates) == 2 else ("nearest", "farthest")
+        asks_nearest = nearest in one.question.text
+        assert asks_nearest != (farthest in one.question.text)
+        truth = (min if asks_nearest else max)(candidates, key=distances.__getitem__)
         assert one.question.answer == f"image {truth + 1}"
         others = [distances[k] for k in candidates if k != truth]
-        margin = min(others) - distances[truth] if nearest else distances[truth] - max(others)
+        margin = min(others) - distances[truth] if asks_nearest else distances[truth] - max(others)
         assert margin > 0.25
-        assert ("nearest" if nearest else "farthest") in one.question.sentence
+        assert (nearest if asks_nearest else farthest) in one.question.sentence
 
 
 def test_images_are_even():

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from hatch_data.geometry import Array
+from hatch_data.geometry import Array, rigid
 from hatch_data.scans.rooms import furniture
 from hatch_data.scans.rooms.free_space import Footprint, FreeSpace
 from hatch_data.scans.rooms.furniture import Maker
@@ -15,58 +15,6 @@ from hatch_data.scans.rooms.plan import CASING_M, Doorway, Room, plan, rotation,
 from hatch_data.scans.rooms.raycast import Boxes, Index
 from hatch_data.scans.rooms.textures import Material, Pattern, surface_table
 from hatch_data.scene import Instance
-
-#: What each kind of room holds: (along the walls, in the middle).
-KINDS: dict[str, tuple[tuple[Maker, ...], tuple[Maker, ...]]] = {
-    "living room": (
-        (
-            furniture.sofa,
-            furniture.sideboard,
-            furniture.shelf,
-            furniture.armchair,
-            furniture.plant,
-            furniture.floor_lamp,
-        ),
-        (furniture.coffee_table,),
-    ),
-    "bedroom": (
-        (
-            furniture.bed,
-            furniture.cupboard,
-            furniture.nightstand,
-            furniture.dresser,
-            furniture.floor_lamp,
-            furniture.plant,
-        ),
-        (furniture.stool,),
-    ),
-    "dining room": (
-        (furniture.kitchen_counter, furniture.fridge, furniture.dresser, furniture.shelf, furniture.trash_bin),
-        (furniture.table,),
-    ),
-    "study": (
-        (
-            furniture.desk,
-            furniture.shelf,
-            furniture.shelf,
-            furniture.armchair,
-            furniture.trash_bin,
-            furniture.floor_lamp,
-        ),
-        (furniture.stool, furniture.plant),
-    ),
-    "store room": (
-        (furniture.shelf, furniture.cupboard, furniture.shelf, furniture.carton, furniture.carton, furniture.dresser),
-        (furniture.carton,),
-    ),
-}
-ANYWHERE: tuple[Maker, ...] = (
-    furniture.plant,
-    furniture.carton,
-    furniture.stool,
-    furniture.chair,
-    furniture.nightstand,
-)
 
 #: Share of a room's floor on which one can stand with clearance, below which no more furniture comes in.
 FREE_SHARE = 0.14
@@ -118,10 +66,10 @@ class _Builder:
         for part in piece.parts:
             self.put(part, position, yaw, room, len(self.instances))
         lower, upper = piece.bounds()
-        world_from_box = np.eye(4)
-        world_from_box[:2, :2] = rotation(yaw)
-        world_from_box[:3, 3] = position + world_from_box[:3, :3] @ (lower + upper) / 2
+        turn = np.eye(3)
+        turn[:2, :2] = rotation(yaw)
         name = f"{piece.label.replace(' ', '-')}-{len(self.instances):03d}"
+        world_from_box = rigid(turn, position + turn @ (lower + upper) / 2)
         self.instances.append(Instance(name, piece.label, world_from_box, upper - lower))
 
 
@@ -131,14 +79,14 @@ def furnish(rng: np.random.Generator, rooms: int) -> Furnished:
     builder, free, lights = _Builder(), [], []
     kinds: list[str] = []
     while len(kinds) < rooms:
-        kinds += rng.permutation(list(KINDS)).tolist()
+        kinds += rng.permutation(list(furniture.KINDS)).tolist()
     for number, room in enumerate(placed):
         style = Style(rng)
         for part, yaw, offset in shell(room, number, style):
             builder.put(part, offset, yaw, number)
         furnisher = _Furnisher(style, room, number, builder)
         lights.append(furnisher.hang_lamp())
-        furnisher.fill(*KINDS[kinds[number]])
+        furnisher.fill(*furniture.KINDS[kinds[number]])
         free.append(furnisher.free)
     half = np.array([part.size for part in builder.parts]) / 2
     turn = np.array([rotation(yaw)[:, 0] for yaw in builder.yaws])
@@ -204,7 +152,8 @@ class _Furnisher:
         self._stand_against_wall(along_walls[0], attempts=40)
         for maker in in_middle:
             self._stand_free(maker)
-        for maker in (*along_walls[1:], *(ANYWHERE[style.some(0, len(ANYWHERE) - 1)] for _ in range(style.some(2, 4)))):
+        anything = furniture.ANYWHERE
+        for maker in (*along_walls[1:], *(anything[style.some(0, len(anything) - 1)] for _ in range(style.some(2, 4)))):
             self._stand_against_wall(maker)
         for _ in range(style.some(4, 7)):
             self._mount(furniture.picture(style), style.between(1.25, 1.55))
@@ -216,18 +165,16 @@ class _Furnisher:
             side = self.style.some(0, 3)
             spare = self.room.wall(side)[2] / 2 - upper[0] - 0.15
             along = self.style.between(-spare, spare)
-            if self._claim(side, along + lower[0] - 0.08, along + upper[0] + 0.08):
+            left, right = along + lower[0] - 0.08, along + upper[0] + 0.08
+            if self._is_bare(side, left, right):
+                self.used[side].append((left, right))
                 position = np.array([*self.room.from_wall(side, along, 0.0), height])
                 self.builder.put_piece(piece, position, self.room.wall(side)[1], self.number)
                 return
 
-    def _claim(self, side: int, a: float, b: float, test_only: bool = False) -> bool:
-        """Take a stretch of wall if it is still free."""
-        if any(a < d and c < b for c, d in self.used[side]):
-            return False
-        if not test_only:
-            self.used[side].append((a, b))
-        return True
+    def _is_bare(self, side: int, left: float, right: float) -> bool:
+        """Whether nothing is on this stretch of wall yet."""
+        return not any(left < d and c < right for c, d in self.used[side])
 
     def _lay_rug(self) -> None:
         piece = furniture.rug(self.style)
@@ -250,15 +197,14 @@ class _Furnisher:
             if spare <= 0:
                 continue
             along = style.between(-spare, spare)
-            if tall and not self._claim(side, along + lower[0], along + upper[0], test_only=True):
+            left, right = along + lower[0], along + upper[0]
+            if tall and not self._is_bare(side, left, right):
                 continue
             if self._stand(piece, self.room.from_wall(side, along, away), yaw + askew):
-                if tall:
-                    self._claim(side, along + lower[0] - 0.03, along + upper[0] + 0.03)
+                if tall and self._is_bare(side, left - 0.03, right + 0.03):
+                    self.used[side].append((left - 0.03, right + 0.03))
                 if piece.label == "desk":
-                    self._draw_up(
-                        furniture.chair, self.room.from_wall(side, along, away + upper[1] + 0.36), yaw + np.pi
-                    )
+                    self._draw_up_chair(self.room.from_wall(side, along, away + upper[1] + 0.36), yaw + np.pi)
                 return
 
     def _stand_free(self, maker: Maker, attempts: int = 25) -> None:
@@ -274,12 +220,12 @@ class _Furnisher:
                 for side in style.rng.permutation(4).tolist():
                     out = upper[1 - side % 2] + 0.3
                     offset = rotation(yaw + side * np.pi / 2) @ (style.between(-0.1, 0.1), -out)
-                    self._draw_up(furniture.chair, middle + offset, yaw + side * np.pi / 2)
+                    self._draw_up_chair(middle + offset, yaw + side * np.pi / 2)
             return
 
-    def _draw_up(self, maker: Maker, middle: Array, yaw: float) -> None:
+    def _draw_up_chair(self, middle: Array, yaw: float) -> None:
         """Put a chair there if it fits, a little askew."""
-        self._stand(maker(self.style), middle, yaw + self.style.between(-0.35, 0.35))
+        self._stand(furniture.chair(self.style), middle, yaw + self.style.between(-0.35, 0.35))
 
     def _stand(self, piece: Piece, position: Array, yaw: float) -> bool:
         """Put a piece on the floor if it fits and people can still get about; small things onto its top."""

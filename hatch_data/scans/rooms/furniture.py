@@ -3,31 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
 from hatch_data.scans.rooms.pieces import Piece, Style, linear
-from hatch_data.scans.rooms.textures import Pattern
+from hatch_data.scans.rooms.textures import Material, Pattern
 
 
 def table(style: Style, low: bool = False) -> Piece:
     """A dining table, or a low one for before a sofa."""
-    w, d = (
-        (style.between(0.8, 1.2), style.between(0.5, 0.7))
-        if low
-        else (style.between(1.2, 1.7), style.between(0.75, 0.95))
-    )
-    h = style.between(0.38, 0.48) if low else style.between(0.70, 0.77)
+    if low:
+        w, d, h = style.between(0.8, 1.2), style.between(0.5, 0.7), style.between(0.38, 0.48)
+    else:
+        w, d, h = style.between(1.2, 1.7), style.between(0.75, 0.95), style.between(0.70, 0.77)
     piece = Piece("coffee table" if low else "table", shelf=(w, d, h))
     wood = style.wood()
     piece.legs(wood if style.some(0, 1) else style.paint(), w - 0.06, d - 0.06, h - 0.04, style.between(0.05, 0.09))
     piece.add(style.wood(), 0, 0, h - 0.04, w, d, 0.04)
     return piece
-
-
-def coffee_table(style: Style) -> Piece:
-    """A low table."""
-    return table(style, low=True)
 
 
 def chair(style: Style) -> Piece:
@@ -66,11 +60,6 @@ def sofa(style: Style, seats: int | None = None) -> Piece:
         if style.some(0, 2):
             piece.add(style.fabric(), x + style.between(-0.06, 0.06), 0.28 - d / 2, 0.43, 0.4, 0.13, 0.34)
     return piece
-
-
-def armchair(style: Style) -> Piece:
-    """A sofa for one."""
-    return sofa(style, seats=1)
 
 
 def bed(style: Style) -> Piece:
@@ -186,8 +175,15 @@ def fridge(style: Style) -> Piece:
     piece.add(front, 0, d / 2 - 0.02, 0.04, w - 0.01, 0.04, 0.34 * h)
     piece.add(front, 0, d / 2 - 0.02, 0.05 + 0.35 * h, w - 0.01, 0.04, 0.64 * h - 0.06)
     for k in range(style.some(1, 4)):
-        note = style.material(Pattern.PICTURE, (1, 1, 1), (0, 0, 0), 1.0)
-        piece.add(note, style.between(-0.16, 0.16), d / 2 + 0.003, h * (0.5 + 0.11 * k), 0.14, 0.006, 0.11)
+        piece.add(
+            _painted(style, Pattern.PICTURE),
+            style.between(-0.16, 0.16),
+            d / 2 + 0.003,
+            h * (0.5 + 0.11 * k),
+            0.14,
+            0.006,
+            0.11,
+        )
     return piece
 
 
@@ -264,17 +260,22 @@ def rug(style: Style) -> Piece:
     return piece
 
 
+def _painted(style: Style, pattern: Pattern) -> Material:
+    """A surface that fills its face with a scene of its own."""
+    return style.material(pattern, (1, 1, 1), (0, 0, 0), 1.0)
+
+
 def picture(style: Style) -> Piece:
     """A framed painting, back at y = 0."""
     piece, w, h = Piece("picture"), style.between(0.35, 1.0), style.between(0.35, 0.75)
-    piece.add(style.material(Pattern.PICTURE, (1, 1, 1), (0, 0, 0), 1.0), 0, 0.0125, 0, w, 0.025, h)
+    piece.add(_painted(style, Pattern.PICTURE), 0, 0.0125, 0, w, 0.025, h)
     return piece
 
 
 def window(style: Style) -> Piece:
     """A window with a sill, back at y = 0."""
     piece, w, h = Piece("window"), style.between(0.8, 1.6), style.between(0.9, 1.2)
-    piece.add(style.material(Pattern.WINDOW, (1, 1, 1), (0, 0, 0), 1.0), 0, 0.015, 0.04, w, 0.03, h)
+    piece.add(_painted(style, Pattern.WINDOW), 0, 0.015, 0.04, w, 0.03, h)
     piece.add(style.paint(0.9), 0, 0.06, 0, w + 0.1, 0.12, 0.04)
     return piece
 
@@ -285,9 +286,7 @@ def monitor(style: Style) -> Piece:
     piece.add(frame, 0, 0, 0, 0.2, 0.16, 0.015)
     piece.add(frame, 0, -0.02, 0.015, 0.05, 0.03, 0.12)
     piece.add(frame, 0, 0, 0.1, w, 0.03, 0.62 * w)
-    piece.add(
-        style.material(Pattern.PICTURE, (1, 1, 1), (0, 0, 0), 1.0), 0, 0.0175, 0.115, w - 0.03, 0.005, 0.62 * w - 0.03
-    )
+    piece.add(_painted(style, Pattern.PICTURE), 0, 0.0175, 0.115, w - 0.03, 0.005, 0.62 * w - 0.03)
     return piece
 
 
@@ -296,9 +295,7 @@ def television(style: Style) -> Piece:
     piece, w, frame = Piece("tv"), style.between(0.8, 1.15), style.metal()
     piece.add(frame, 0, 0, 0, 0.4, 0.2, 0.02)
     piece.add(frame, 0, 0, 0.02, w, 0.05, 0.57 * w)
-    piece.add(
-        style.material(Pattern.PICTURE, (1, 1, 1), (0, 0, 0), 1.0), 0, 0.0275, 0.04, w - 0.04, 0.005, 0.57 * w - 0.04
-    )
+    piece.add(_painted(style, Pattern.PICTURE), 0, 0.0275, 0.04, w - 0.04, 0.005, 0.57 * w - 0.04)
     return piece
 
 
@@ -322,12 +319,20 @@ def books(style: Style) -> Piece:
     return piece
 
 
-def small_plant(style: Style) -> Piece:
-    """A pot plant for a table."""
-    return plant(style, tall=False)
-
-
 Maker = Callable[[Style], Piece]
+coffee_table: Maker = partial(table, low=True)
+armchair: Maker = partial(sofa, seats=1)
+small_plant: Maker = partial(plant, tall=False)
+
+#: What each kind of room holds: (along the walls, in the middle).
+KINDS: dict[str, tuple[tuple[Maker, ...], tuple[Maker, ...]]] = {
+    "living room": ((sofa, sideboard, shelf, armchair, plant, floor_lamp), (coffee_table,)),
+    "bedroom": ((bed, cupboard, nightstand, dresser, floor_lamp, plant), (stool,)),
+    "dining room": ((kitchen_counter, fridge, dresser, shelf, trash_bin), (table,)),
+    "study": ((desk, shelf, shelf, armchair, trash_bin, floor_lamp), (stool, plant)),
+    "store room": ((shelf, cupboard, shelf, carton, carton, dresser), (carton,)),
+}
+ANYWHERE: tuple[Maker, ...] = (plant, carton, stool, chair, nightstand)
 #: What small things lie on tops, by what carries them.
 SMALL: dict[str, tuple[Maker, ...]] = {
     "desk": (monitor, books, small_plant, vase),

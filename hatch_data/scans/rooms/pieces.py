@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from hatch_data.geometry import Array
+from hatch_data.scans.rooms.raycast import Boxes
 from hatch_data.scans.rooms.textures import RGB, Material, Pattern
 
 
@@ -42,14 +43,10 @@ class Piece:
 
     def bounds(self) -> tuple[Array, Array]:
         """Lower and upper corner (3,) of all parts in the piece's frame."""
-        center = np.array([part.center for part in self.parts])
-        half = np.array([part.size for part in self.parts]) / 2
+        center, size = (np.array([getattr(part, name) for part in self.parts]) for name in ("center", "size"))
         yaw = np.array([part.yaw for part in self.parts])
-        cosine, sine = np.abs(np.cos(yaw)), np.abs(np.sin(yaw))
-        reach = np.stack(
-            [cosine * half[:, 0] + sine * half[:, 1], sine * half[:, 0] + cosine * half[:, 1], half[:, 2]], axis=1
-        )
-        return (center - reach).min(axis=0), (center + reach).max(axis=0)
+        lower, upper = Boxes(center, size / 2, np.stack([np.cos(yaw), np.sin(yaw)], axis=1)).bounds()
+        return lower.min(axis=0), upper.max(axis=0)
 
 
 def linear(hue: float, saturation: float, value: float) -> RGB:

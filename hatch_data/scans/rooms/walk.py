@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
-from hatch_data.geometry import Array, rotation_from_heading_pitch_roll
+from hatch_data.geometry import Array, rigid, rotation_from_heading_pitch_roll
 from hatch_data.scans.rooms.furnished import Furnished
 
 #: The most that changes between neighbouring frames, each alone: more would leave too little overlap.
@@ -44,15 +44,8 @@ def camera_path(rng: np.random.Generator, legs: list[Leg], look_deg: float, fram
     time = np.concatenate([[0.0], np.cumsum(effort)])
     frames = int(np.ceil(time[-1])) + 1 if frames is None else frames
     when = np.linspace(0.0, min(time[-1], frames - 1.0), frames)
-    columns = (position[:, 0], position[:, 1], eye, heading, pitch, roll)
-    return [_pose(*values) for values in zip(*(np.interp(when, time, column) for column in columns), strict=True)]
-
-
-def _pose(x: float, y: float, z: float, heading: float, pitch: float, roll: float) -> Array:
-    world_from_camera = np.eye(4)
-    world_from_camera[:3, :3] = rotation_from_heading_pitch_roll(heading, pitch, roll, UP)
-    world_from_camera[:3, 3] = x, y, z
-    return world_from_camera
+    stances = zip(*(np.interp(when, time, column) for column in (*position.T, eye, heading, pitch, roll)), strict=True)
+    return [rigid(rotation_from_heading_pitch_roll(h, p, r, UP), (x, y, z)) for x, y, z, h, p, r in stances]
 
 
 def _sway(rng: np.random.Generator, time: Array, period: float) -> Array:

@@ -82,7 +82,7 @@ def test_matching_is_that_of_the_training_stage(data: Path, tiny: VisionLanguage
         stages={"alignment": {"kind": "patch_alignment", "steps": 1, "learning_rate": 1}},
     )
     stage = PatchAlignment("alignment", recipe.stages["alignment"], recipe, tiny.processor)
-    shards = Shards([str(data)], "test", stage.small)
+    shards = Shards([str(data)], "validation", stage.small)
     plan = Plan(shards, stage.items(shards), stage.caps, 0, shuffle=False)
     wanted = stage.evaluate(tiny, batches(stage.batch, plan, 0, 0, len(plan.epoch(0)), 0))
     title = "patch" if level == "token" else "region"
