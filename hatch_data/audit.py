@@ -21,6 +21,7 @@ from scipy import sparse, stats
 from scipy.optimize import minimize
 from scipy.special import logsumexp
 
+from hatch_data.errors import ShardError
 from hatch_data.questions import LETTERS
 from hatch_data.shards import read_manifest, read_rows
 from hatch_data.terminal import table
@@ -126,6 +127,9 @@ def _audit_family(task: str, by_split: dict[str, list[dict[str, Any]]]) -> Famil
     found = FamilyAudit(task, {split: len(rows) for split, rows in by_split.items()})
     found.forms = dict(Counter(row["form"] for row in everything))
     choices = [row for row in everything if row["form"] == "choice"]
+    for row in choices:
+        if row["answer"] not in list(LETTERS[: len(row["options"])]):
+            raise ShardError(f"{task}: the answer '{row['answer'][:20]}' is the letter of no option; build again")
     found.letters = dict(sorted(Counter(row["answer"] for row in choices).items()))
     found.letters_p = _letters_p(choices)
     found.answers = dict(Counter(_said(row) for row in everything if row["form"] != "sentence").most_common(12))

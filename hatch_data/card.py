@@ -6,6 +6,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from hatch_data import sampling
 from hatch_data.shards import SPLITS
 from hatch_data.spread import BINS, Spread, total
 
@@ -47,6 +48,7 @@ def dataset_card(manifest: dict[str, Any]) -> str:
         "",
         *_by_split("task", {split: spread["tasks"] for split, spread in spreads(manifest).items()}),
         *_by_split("layout", _layouts(manifest)),
+        *_strata(manifest["plan"]["recipe"]["questions_from"]),
         *(f"![{title}]({name}.png)" for name, title in _TITLES.items()),
         "",
         *_table("rejected question: reason", manifest["totals"]["rejected_questions"]),
@@ -147,6 +149,26 @@ def _split_sentence(by: str) -> str:
             "Splits are stretches of *time* of the same scan: validation shows the same place as training, seen later."
         )
     return "Splits are made by *space*: no place occurs in two splits."
+
+
+def _strata(questions_from: str) -> list[str]:
+    """How the views of a row were chosen, where the build chose them."""
+    if questions_from != "families":
+        return []
+    classes = {
+        "overlap": [f"{100 * edge:g} %" for edge in sampling.OVERLAP_EDGES],
+        "rotation": [f"{edge:g}°" for edge in sampling.ROTATION_EDGES_DEG],
+        "baseline": [f"{edge:g} m" for edge in sampling.BASELINE_EDGES_M],
+        "occlusion": [f"{100 * edge:g} %" for edge in sampling.HIDDEN_EDGES],
+        "texture": [f"{edge:g}" for edge in sampling.TEXTURE_EDGES],
+    }
+    edges = "; ".join(f"{name} below and above {', '.join(of_one)}" for name, of_one in classes.items())
+    return [
+        f"Pairs of views were drawn in turn from strata: {edges}. Occlusion: the share of the surface of one view that "
+        "lies inside the image of the other, behind something; texture: bytes a pixel of the plainer image, as a share "
+        "of the scan's median. Rows of more views grew from such pairs.",
+        "",
+    ]
 
 
 def _layouts(manifest: dict[str, Any]) -> dict[str, dict[str, int]]:

@@ -67,19 +67,17 @@ def cells(view: View, stride_px: int) -> Grid:
 
 def flow_field(source: View, target: View, size: Grid) -> FlowField:
     """Where the centres of rows x columns cells over `source` lie in `target`, or why nowhere."""
-    ray, shift = _target_from_source(source, target)
     units = np.float32(source.metres_per_unit), np.float32(target.metres_per_unit)
-    scene = source.raster, units[0], target.raster, units[1], ray, shift, limits(target.tolerance)
-    return FlowField(_sample(*scene, *size))
+    scene = source.raster, units[0], target.raster, units[1], _target_from_source(source, target)
+    return FlowField(_sample(*scene, limits(target.tolerance), *size).view(np.uint16).reshape(*size, 2))
 
 
-def _target_from_source(source: View, target: View) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """(3, 3) K_y R_yx K_x^-1 and (3,) K_y t_yx: homogeneous target position = ray @ (u, v, 1) * z + shift, positions
+def _target_from_source(source: View, target: View) -> NDArray[np.float32]:
+    """(3, 4) K_y (R_yx K_x^-1 | t_yx): homogeneous target position = [:, :3] @ (u, v, 1) * z + [:, 3], positions
     counted in pixels from the top-left corner of the image."""
-    position_from_world, world_from_position = target.position_from_world, source.world_from_position
-    ray = position_from_world[:, :3] @ world_from_position[:, :3]
-    shift = position_from_world[:, :3] @ world_from_position[:, 3] + position_from_world[:, 3]
-    return ray.astype(np.float32), shift.astype(np.float32)
+    moved = target.position_from_world[:, :3] @ source.world_from_position
+    moved[:, 3] += target.position_from_world[:, 3]
+    return moved.astype(np.float32)
 
 
 @numba.njit(cache=True, nogil=True, inline="always", error_model="numpy")
@@ -112,59 +110,68 @@ def _unmatched(z, column, row, raster, unit, bounds):
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "arcp", "nsz"})
-def _project(depth, unit, at_x, at_y, ray, shift, target_size, x, y, z):
-    """Project samples of depth (rows, columns) in units at source positions (columns,), (rows,) to target positions
-    x, y and z; outside the target, x is -1. Kept apart because this loop, unlike the next, runs in SIMD."""
-    height, width = target_size
-    x_x, x_y, x_1, shift_x = ray[0, 0], ray[0, 1], ray[0, 2], shift[0]
-    y_x, y_y, y_1, shift_y = ray[1, 0], ray[1, 1], ray[1, 2], shift[1]
-    z_x, z_y, z_1, shift_z = ray[2, 0], ray[2, 1], ray[2, 2], shift[2]
-    outside = np.float32(-1.0)
-    for r in range(depth.shape[0]):
-        x_row, y_row, z_row = x_y * at_y[r] + x_1, y_y * at_y[r] + y_1, z_y * at_y[r] + z_1
-        for c in range(depth.shape[1]):
-            metres = np.float32(depth[r, c]) * unit
-            pz = (z_x * at_x[c] + z_row) * metres + shift_z
-            scale = np.float32(1.0) / pz
-            px = ((x_x * at_x[c] + x_row) * metres + shift_x) * scale
-            py = ((y_x * at_x[c] + y_row) * metres + shift_y) * scale
-            inside = (pz > 0) & (px >= 0) & (py >= 0) & (px < width) & (py < height)
-            x[r, c] = px if inside else outside
-            y[r, c] = py if inside else outside
-            z[r, c] = pz
+def _project(depth, unit, at_x, at_y, moved, size, x, y, z, pixel):
+    """Project a line of depths (columns,) in units at source positions (columns,), at_y to target positions x, y and z
+    and the number of the target pixel there, -1 where there is no depth or it lies outside. Kept apart, as the next is,
+    because these loops run in SIMD."""
+    height, width, per_row = np.float32(size[0]), np.float32(size[1]), np.int32(size[1])
+    x_x, x_1, shift_x = moved[0, 0], moved[0, 1] * at_y + moved[0, 2], moved[0, 3]
+    y_x, y_1, shift_y = moved[1, 0], moved[1, 1] * at_y + moved[1, 2], moved[1, 3]
+    z_x, z_1, shift_z = moved[2, 0], moved[2, 1] * at_y + moved[2, 2], moved[2, 3]
+    none, outside = np.float32(0), np.int32(-1)
+    for c in range(depth.shape[0]):
+        metres = np.float32(depth[c]) * unit
+        pz = (z_x * at_x[c] + z_1) * metres + shift_z
+        scale = np.float32(1.0) / pz
+        px, py = ((x_x * at_x[c] + x_1) * metres + shift_x) * scale, ((y_x * at_x[c] + y_1) * metres + shift_y) * scale
+        inside = (depth[c] > 0) & (pz > 0) & (px >= 0) & (py >= 0) & (px < width) & (py < height)
+        x[c], y[c], z[c] = px if inside else none, py if inside else none, pz
+        pixel[c] = np.int32(y[c]) * per_row + np.int32(x[c]) if inside else outside
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "arcp", "nsz"})
+def _compare(depth, x, y, z, pixel, measured, unit, bounds, across, down, flow, doubtful):
+    """The flow of a line as if all that lies inside were visible, and where the target's depth does not agree."""
+    absolute, relative, quadratic = bounds
+    half, up = np.float32(0.5), np.int32(65536)
+    code = np.int32(FLOW_CODE)
+    beyond, none, edge = code + np.int32(OUT_OF_VIEW), code + np.int32(NO_DEPTH), code + np.int32(DEPTH_EDGE)
+    for c in range(depth.shape[0]):
+        there = np.float32(abs(measured[c])) * unit
+        tolerance = max(absolute, relative * z[c], quadratic * z[c] * z[c])
+        inside = pixel[c] >= 0
+        why = none if depth[c] == 0 else (edge if depth[c] < 0 else beyond)
+        place = np.int32(x[c] * across + half) + np.int32(y[c] * down + half) * up
+        flow[c] = place if inside else why
+        doubtful[c] = inside & ((measured[c] == 0) | (abs(there - z[c]) > tolerance))
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def _sample(source, source_unit, target, target_unit, ray, shift, bounds, rows, columns):
-    """(rows, columns, 2) uint16 flow. A centre takes the depth of the pixel it lies in, along its own ray."""
-    size = (np.float32(target.shape[0]), np.float32(target.shape[1]))
-    across, down, half = np.float32(FLOW_STEPS) / size[1], np.float32(FLOW_STEPS) / size[0], np.float32(0.5)
+def _sample(source, source_unit, target, target_unit, moved, bounds, rows, columns):
+    """(rows, columns) uint32 flow, x in the low half. A centre takes the depth of the pixel it lies in, along its own
+    ray."""
+    across, down = np.float32(FLOW_STEPS / target.shape[1]), np.float32(FLOW_STEPS / target.shape[0])
     at_x = ((np.arange(columns) + 0.5) * source.shape[1] / columns).astype(np.float32)
     at_y = ((np.arange(rows) + 0.5) * source.shape[0] / rows).astype(np.float32)
     pixel_column, pixel_row = at_x.astype(np.uintp), at_y.astype(np.uintp)
-    depth = np.empty((rows, columns), np.int16)
+    x, y, z = np.empty(columns, np.float32), np.empty(columns, np.float32), np.empty(columns, np.float32)
+    depth, pixel, measured = np.empty(columns, np.int32), np.empty(columns, np.int32), np.empty(columns, np.int32)
+    doubtful, left = np.empty(columns, np.bool_), np.empty(columns + 1, np.uintp)
+    pixels, flow = target.reshape(-1), np.empty((rows, columns), np.uint32)
     for r in range(rows):
+        line = source[pixel_row[r]]
         for c in range(columns):
-            depth[r, c] = source[pixel_row[r], pixel_column[c]]
-    x, y, z = (np.empty(depth.shape, np.float32), np.empty(depth.shape, np.float32), np.empty(depth.shape, np.float32))
-    _project(depth, source_unit, at_x, at_y, ray, shift, size, x, y, z)
-    values = np.zeros((rows, columns, 2), np.uint16)
-    for r in range(rows):
+            depth[c] = line[pixel_column[c]]
+        _project(depth, source_unit, at_x, at_y[r], moved, target.shape, x, y, z, pixel)
         for c in range(columns):
-            raw, ahead, outcome = depth[r, c], z[r, c], VISIBLE
-            if raw <= 0:
-                outcome = NO_DEPTH if raw == 0 else DEPTH_EDGE
-            elif x[r, c] < 0:
-                outcome = OUT_OF_VIEW
-            else:
-                column, row = np.uint32(x[r, c]), np.uint32(y[r, c])
-                there = np.float32(abs(np.int32(target[row, column]))) * target_unit
-                tolerance = max(bounds[0], bounds[1] * ahead, bounds[2] * ahead * ahead)
-                if there == 0 or abs(there - ahead) > tolerance:
-                    outcome = _unmatched(ahead, np.int64(column), np.int64(row), target, target_unit, bounds)
-            if outcome == VISIBLE:
-                values[r, c, 0] = np.int32(x[r, c] * across + half)
-                values[r, c, 1] = np.int32(y[r, c] * down + half)
-            else:
-                values[r, c, 0] = FLOW_CODE + outcome
-    return values
+            measured[c] = pixels[np.uintp(max(pixel[c], 0))]
+        _compare(depth, x, y, z, pixel, measured, target_unit, bounds, across, down, flow[r], doubtful)
+        n_left = 0
+        for c in range(columns):
+            left[n_left] = c
+            n_left += doubtful[c]
+        for c in left[:n_left]:
+            outcome = _unmatched(z[c], np.int64(x[c]), np.int64(y[c]), target, target_unit, bounds)
+            if outcome != VISIBLE:
+                flow[r, c] = FLOW_CODE + outcome
+    return flow

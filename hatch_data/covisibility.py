@@ -58,14 +58,22 @@ class Covisibility:
 
     def matrix(self) -> sparse.csr_array:
         """(views, views) sparse overlaps."""
-        return self._sparse(self.overlap)
+        return sparse.csr_array((self.overlap, (self.source, self.target)), shape=(self.views, self.views))
 
-    def hidden_matrix(self) -> sparse.csr_array:
-        """(views, views) sparse shares of hidden surface."""
-        return self._sparse(self.hidden)
+    def pairs(self) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float32], NDArray[np.float32]]:
+        """Each pair once, in order, the earlier view first: views, overlap and hidden share, the mean of both ways."""
+        there = np.flatnonzero(self.source < self.target)
+        back = np.flatnonzero(self.source > self.target)
+        back = back[np.lexsort((self.source[back], self.target[back]))]
+        half = np.float32(0.5)
+        overlap = half * (self.overlap[there] + self.overlap[back])
+        return self.source[there], self.target[there], overlap, half * (self.hidden[there] + self.hidden[back])
 
-    def _sparse(self, share: NDArray[np.float32]) -> sparse.csr_array:
-        return sparse.csr_array((share, (self.source, self.target)), shape=(self.views, self.views))
+    def crowded(self) -> NDArray[np.bool_]:
+        """(views,) of which views overlaps with some later ones may have been left out, there being so many."""
+        first, _, overlap, _ = self.pairs()
+        counts = np.bincount(10 * first.astype(np.int64) + _tenth(overlap), minlength=10 * self.views)
+        return np.any(counts.reshape(-1, 10) >= KEPT_PER_TENTH, axis=1)
 
 
 def summarise(view: View) -> Summary:
@@ -94,7 +102,8 @@ def covisibility(summaries: list[Summary], least_overlap: float = 0.02) -> Covis
     """Directed overlaps of all views of a scene that reach `least_overlap`."""
     n = len(summaries)
     if n == 0:
-        return Covisibility(*(np.empty(0, kind) for kind in (np.int32, np.int32, np.float32, np.float32)), 0)
+        none, nothing = np.empty(0, np.int32), np.empty(0, np.float32)
+        return Covisibility(none, none, nothing, nothing, 0)
     views = _Stacked.of(summaries)
     share = _shared_voxels(views.points, views.offsets)
     kept = []
@@ -106,7 +115,7 @@ def covisibility(summaries: list[Summary], least_overlap: float = 0.02) -> Covis
     i, j, there, back = (np.concatenate(column, axis=-1) for column in zip(*kept, strict=True))
     source, target, shares = np.concatenate([i, j]), np.concatenate([j, i]), np.concatenate([there, back], axis=1)
     order = np.lexsort((target, source))
-    return Covisibility(source[order], target[order], *shares[:, order], n)
+    return Covisibility(source[order], target[order], shares[0, order], shares[1, order], n)
 
 
 def within(found: Covisibility, order: NDArray, longest_gap: int | None) -> Covisibility:
@@ -114,8 +123,8 @@ def within(found: Covisibility, order: NDArray, longest_gap: int | None) -> Covi
     if longest_gap is None:
         return found
     near = np.abs(order[found.source] - order[found.target]) <= longest_gap
-    columns = (column[near] for column in (found.source, found.target, found.overlap, found.hidden))
-    return Covisibility(*columns, found.views)
+    source, target = found.source[near], found.target[near]
+    return Covisibility(source, target, found.overlap[near], found.hidden[near], found.views)
 
 
 @dataclass(frozen=True)
@@ -179,12 +188,16 @@ def _candidates(
     return (i + start).astype(np.int32), (j + start).astype(np.int32)
 
 
+def _tenth(overlap: NDArray) -> NDArray[np.int64]:
+    """In which tenth of overlap, from 0 to 9."""
+    return np.minimum((overlap * 10).astype(np.int64), 9)
+
+
 def _keep_some(source: NDArray, there: NDArray, back: NDArray, least_overlap: float) -> NDArray:
     """Indices of the pairs to keep: all that reach the least overlap either way, or, where a view has more than
     `KEPT_PER_TENTH` in one tenth of mean overlap, that many of them, evenly spaced."""
     alive = np.flatnonzero(np.maximum(there, back) >= least_overlap)
-    tenth = np.minimum(((there[alive] + back[alive]) * 5).astype(np.int64), 9)
-    group = source[alive].astype(np.int64) * 10 + tenth
+    group = source[alive].astype(np.int64) * 10 + _tenth((there[alive] + back[alive]) / 2)
     order = np.argsort(group, kind="stable")
     alive, group = alive[order], group[order]
     _, starts, sizes = np.unique(group, return_index=True, return_counts=True)

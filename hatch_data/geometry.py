@@ -36,7 +36,8 @@ class Camera:
         no further than ten images from its own."""
         side = max(self.width, self.height)
         focal = all(0.01 * side <= f <= 100 * side for f in (self.fx, self.fy))
-        return min(self.width, self.height) > 0 and focal and max(abs(self.cx), abs(self.cy)) <= 10 * side
+        centre = all(abs(c) <= 10 * side for c in (self.cx, self.cy))
+        return min(self.width, self.height) > 0 and focal and centre
 
     def resized(self, width: int, height: int) -> Camera:
         """The same camera behind an image resampled to `width` x `height`, edges of the image held in place."""

@@ -58,7 +58,7 @@ def sample(roots: list[str], limit: int | None, seed: int) -> list[ScanRef]:
     """
     scenes = _scenes(roots)
     keyed = (
-        (hashlib.sha256(f"{seed} {name}".encode()).digest(), str(file), offset, scene)
+        (hashlib.sha256(f"{seed} {name}".encode(errors="surrogatepass")).digest(), str(file), offset, scene)
         for file, offset, name, scene in tqdm(_multi_image(roots), unit="question", desc="index", mininterval=1.0)
         if scene in scenes
     )

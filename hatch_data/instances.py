@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numba
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from hatch_data.geometry import Array, inverse, transform, unit
 from hatch_data.scene import Instance
@@ -69,13 +70,16 @@ def sightings(view: View, instances: Sequence[Instance], up: Array) -> tuple[lis
                 (MARGIN_M, tolerance.absolute_m, tolerance.relative, tolerance.quadratic_per_m),
             )  # fmt: skip
     found = []
-    count, units, seen_boxes = _tally(view.raster, owner, len(instances))
-    for index in np.flatnonzero(count).tolist():
-        left, top, right, bottom = seen_boxes[index].tolist()
-        distance_m = float(units[index] / count[index]) * view.metres_per_unit
-        cut = _truncated(boxes[index], owner.shape)
-        share = float(count[index]) / owner.size
-        found.append(Sighting(index, share, boxes[index], (left, top, right, bottom), cut, distance_m))
+    label = owner + 1  # 0 is no object, as scipy has it
+    count = np.bincount(label.ravel(), minlength=len(instances) + 1)[1:]
+    units = np.bincount(label.ravel(), np.abs(view.raster.ravel().astype(np.int32)), len(instances) + 1)[1:]
+    for index, seen in enumerate(ndimage.find_objects(label, len(instances))):
+        if seen is not None:
+            rows, columns = seen
+            seen_box = columns.start, rows.start, columns.stop - 1, rows.stop - 1
+            distance_m = float(units[index] / count[index]) * view.metres_per_unit
+            cut = _truncated(boxes[index], owner.shape)
+            found.append(Sighting(index, float(count[index]) / owner.size, boxes[index], seen_box, cut, distance_m))
     return found, owner
 
 
@@ -154,23 +158,3 @@ def _claim(raster, owner, index, top, bottom, left, right, unit_m, camera, box_f
             at = (r[2, 0] * x + c) * z + t[2]
             if at >= lower[2] - spare and at <= upper[2] + spare:
                 owner[row, column] = index
-
-
-@numba.njit(cache=True, nogil=True)
-def _tally(raster, owner, instances):
-    """Of each instance: number of pixels, sum of their depth in units, and (left, top, right, bottom)."""
-    count, units = np.zeros(instances, np.int64), np.zeros(instances, np.int64)
-    boxes = np.empty((instances, 4), np.int64)
-    for row in range(owner.shape[0]):
-        for column in range(owner.shape[1]):
-            index = owner[row, column]
-            if index < 0:
-                continue
-            if count[index] == 0:
-                boxes[index] = (column, row, column, row)
-            count[index] += 1
-            units[index] += abs(np.int32(raster[row, column]))
-            boxes[index, 0] = min(boxes[index, 0], column)
-            boxes[index, 2] = max(boxes[index, 2], column)
-            boxes[index, 3] = row
-    return count, units, boxes

@@ -51,6 +51,9 @@ def _outline(brush: ImageDraw.ImageDraw, size: tuple[int, int], marker: Marker) 
     is_point = marker.box[:2] == marker.box[2:]
     line = max(2, round(max(size) / 220))
     rim = max(5, round(max(size) / 80)) if is_point else line + 2
+    if is_point:
+        for radius, color in ((rim, "black"), (rim - 1, "white"), (rim - 2, marker.color)):
+            brush.ellipse((left - radius, top - radius, left + radius, top + radius), fill=color)
     left, top = max(left - rim, 0), max(top - rim, 0)
     right, bottom = min(right + rim, width - 1), min(bottom + rim, height - 1)
 
@@ -59,11 +62,7 @@ def _outline(brush: ImageDraw.ImageDraw, size: tuple[int, int], marker: Marker) 
         fits = 2 * inset <= min(right - left, bottom - top)
         return (left + inset, top + inset, right - inset, bottom - inset) if fits else None
 
-    if is_point:
-        for inset, color in enumerate(("black", "white", marker.color)):
-            if disc := inner(inset):
-                brush.ellipse(disc, fill=color)
-    else:
+    if not is_point:
         for inset, color, thick in ((0, "black", 1), (1, marker.color, line), (1 + line, "white", 1)):
             if box := inner(inset):
                 brush.rectangle(box, outline=color, width=thick)

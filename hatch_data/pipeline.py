@@ -30,7 +30,7 @@ from hatch_data.group import SceneViews, ViewGroup
 from hatch_data.images import stored_image
 from hatch_data.imported import Imported
 from hatch_data.imported import read as read_imported
-from hatch_data.quality import blurred, color_quality
+from hatch_data.quality import blurred, color_quality, texture
 from hatch_data.recipe import DataRecipe, FrameSettings
 from hatch_data.repairs import repair
 from hatch_data.sampling import grow_groups, select_pairs
@@ -139,7 +139,7 @@ def _rows_of_families(job: SceneJob, report: SceneReport, maker: RowMaker, part:
     seed = [recipe.seed, _stable_number(scene.scene.id)]
     rng = np.random.default_rng(seed)
     poses = np.stack([frame.world_from_camera for frame in scene.frames])
-    pairs, left_out = select_pairs(maker.covisible, poses, part, recipe.pairs, rng)
+    pairs, left_out = select_pairs(maker.covisible, poses, part, recipe.pairs, rng, texture(scene.frames))
     groups, smaller = grow_groups(pairs, maker.covisible, poses, part, (recipe.pairs, recipe.groups), rng)
     report.groups, report.left_out_pairs = len(groups), dict(sorted(left_out.items()))
     report.smaller_groups = dict(smaller)

@@ -1,4 +1,5 @@
-"""How good a frame is: share of measured depth, and, where a recipe asks for it, sharpness and exposure."""
+"""How good a frame is: share of measured depth, and, where a recipe asks for it, sharpness and exposure; and how much
+texture it shows, without decoding it."""
 
 from __future__ import annotations
 
@@ -11,7 +12,9 @@ from PIL import Image
 from scipy import ndimage
 
 from hatch_data.errors import FrameError
+from hatch_data.geometry import Array
 from hatch_data.scans.files import UNDECODABLE
+from hatch_data.scene import Frame
 
 #: Width at which sharpness is measured, pixels: the same blur reads the same from a phone and a depth camera.
 _WIDTH_PX = 320
@@ -46,3 +49,19 @@ def blurred(sharpness: NDArray, least_share: float, window: int = 31) -> NDArray
     depends on what is looked at, so a frame is held against those that look at much the same."""
     size = min(window, max(1, len(sharpness)))
     return sharpness < least_share * ndimage.median_filter(np.asarray(sharpness, np.float64), size=size, mode="nearest")
+
+
+def texture(frames: list[Frame]) -> Array:
+    """(n,) bytes a pixel of each encoded image, as a share of the median: an encoder spends them on texture and edges,
+    few on bare walls. 1 where an image cannot be read."""
+    bytes_per_pixel = np.array([_bytes_per_pixel(frame) for frame in frames])
+    middle = np.nanmedian(bytes_per_pixel) if np.isfinite(bytes_per_pixel).any() else 1.0
+    return np.nan_to_num(bytes_per_pixel / middle, nan=1.0)
+
+
+def _bytes_per_pixel(frame: Frame) -> float:
+    try:
+        return len(frame.read_color()) / (frame.camera.width * frame.camera.height)
+    except FrameError:
+        # Counted with its reason where the image is wanted.
+        return np.nan

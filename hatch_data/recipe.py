@@ -14,7 +14,7 @@ from hatch_data.questions import FAMILIES, Form
 from hatch_data.settings import Settings, to_yaml
 
 #: How a group of views is grown (`sampling.grow_groups`).
-GroupKind = Literal["walk", "turn", "orbit"]
+GroupKind = Literal["walk", "turn", "orbit", "route"]
 
 
 class ScanSettings(Settings):
@@ -70,8 +70,9 @@ class GroupSettings(Settings):
         {2: 0.5, 3: 0.2, 4: 0.2, 6: 0.06, 8: 0.04}, description="number of views: relative weight"
     )
     kinds: dict[GroupKind, float] = Field(
-        {"walk": 3.0, "turn": 1.0, "orbit": 1.0},
-        description="three views or more: any that overlap; turned on one spot; of one place from several sides",
+        {"walk": 3.0, "turn": 1.0, "orbit": 1.0, "route": 1.0},
+        description="three views or more: any that overlap; turned on one spot; of one place from several sides; "
+        "from one view to another that hardly overlaps, by way of those between",
     )
 
     @model_validator(mode="after")

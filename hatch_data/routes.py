@@ -18,6 +18,8 @@ from hatch_data.motion import Motion, between
 
 #: Views that share less of their surface than this are no step of a route.
 LEAST_OVERLAP = 0.2
+#: Two views that share less than this are joined through others; what is shown helps little without these.
+HARDLY = 0.1
 
 
 def shortest_route(
@@ -29,19 +31,32 @@ def shortest_route(
     `overlap` (views, views) holds directed shares (`Covisibility.matrix`). As few steps as can be, and among such
     paths the one whose steps overlap most in sum.
     """
+    steps, before = shortest_routes(step_graph(overlap, least_overlap), source)
+    return way_to(target, before) if np.isfinite(steps[target]) else ()
+
+
+def step_graph(overlap: sparse.csr_array | NDArray, least_overlap: float = LEAST_OVERLAP) -> sparse.csr_array:
+    """(views, views) costs of the steps there are, a little over 1 each; `overlap` as in `shortest_route`."""
     directed = sparse.csr_array(overlap)
     mean = ((directed + directed.T) / 2).tocoo()
     views = mean.shape[0]
     step = (mean.data >= least_overlap) & (mean.row != mean.col)
     # What overlap saves on all steps of a path together is less than one step.
     cost = 1 + (1 - np.minimum(mean.data[step], 1.0)) / views
-    graph = sparse.csr_array((cost, (mean.row[step], mean.col[step])), shape=mean.shape)
-    _, before = dijkstra(graph, indices=source, return_predecessors=True)
+    return sparse.csr_array((cost, (mean.row[step], mean.col[step])), shape=mean.shape)
+
+
+def shortest_routes(graph: sparse.csr_array, source: int) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
+    """From one view to every other in a `step_graph`: the number of steps (views,), inf where there is no path, and the
+    view before each on its route (views,), for `way_to`."""
+    cost, before = dijkstra(graph, indices=source, return_predecessors=True)
+    return np.floor(cost), before
+
+
+def way_to(target: int, before: NDArray[np.int32]) -> tuple[int, ...]:
+    """The views of a route that `shortest_routes` found, from its source to `target`."""
     route = [target]
-    while route[-1] != source:
-        previous = int(before[route[-1]])
-        if previous < 0:
-            return ()
+    while (previous := int(before[route[-1]])) >= 0:
         route.append(previous)
     return tuple(reversed(route))
 

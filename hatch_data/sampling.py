@@ -1,16 +1,20 @@
-"""Which views are asked together: pairs over strata of overlap, rotation and baseline, grown to groups.
+"""Which views are asked together: pairs over strata of overlap, rotation, baseline, occlusion and texture, grown to
+groups.
 
 Groups of three views and more are of one of these kinds, by poses and co-visibility alone:
 
     walk    each view overlaps with another: a stretch of the way
     turn    the camera turns on one spot; views next to each other share a little at least
     orbit   the camera goes round a place at which all views look, each from another side
+    route   two views that hardly overlap, and the views of the shortest way from one to the other
 """
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,16 +23,27 @@ from scipy import sparse
 from hatch_data.covisibility import Covisibility
 from hatch_data.geometry import Array
 from hatch_data.recipe import GroupKind, GroupSettings, PairSettings
+from hatch_data.routes import HARDLY, LEAST_OVERLAP, shortest_routes, step_graph, way_to
 
-OVERLAP_EDGES = (0.25, 0.4, 0.55, 0.7)
-ROTATION_EDGES_DEG = (15.0, 30.0, 60.0)
-BASELINE_EDGES_M = (0.3, 0.8, 1.6)
+#: Few classes of each, so that strata of all five together can be filled: 2 x 2 times 4 x 3 x 3.
+OVERLAP_EDGES = (0.25, 0.45, 0.65)
+ROTATION_EDGES_DEG = (15.0, 40.0)
+BASELINE_EDGES_M = (0.3, 1.0)
+#: Mean share of the surface of one view that lies inside the image of the other, hidden behind something.
+HIDDEN_EDGES = (0.1,)
+#: Texture (`quality.texture`) of the plainer of both views.
+TEXTURE_EDGES = (0.9,)
+_CLASSES = (len(HIDDEN_EDGES) + 1) * (len(TEXTURE_EDGES) + 1)
 #: Views of a `turn` or an `orbit` differ from each other by this rotation.
 APART_DEG = 20.0
 #: Views of a `turn` lie within this distance of each other.
 SPOT_M = 0.5
 #: The optical axes of the views of an `orbit` pass each other at this distance, in front of both by more than that.
 MEET_M, AHEAD_M = 0.75, 0.75
+
+#: Views next to each other on a `route` share this, its ends less than that: overlaps of co-visibility are estimates,
+#: and those who ask about routes measure again.
+STEP_OVERLAP, APART_OVERLAP = LEAST_OVERLAP + 0.05, HARDLY / 2
 
 
 @dataclass(frozen=True)
@@ -64,21 +79,22 @@ def axes_meet(world_from_a: Array, world_from_b: Array) -> NDArray[np.bool_]:
 
 
 def select_pairs(
-    covisible: Covisibility, poses: Array, part: Array, settings: PairSettings, rng: np.random.Generator
+    covisible: Covisibility,
+    poses: Array,
+    part: Array,
+    settings: PairSettings,
+    rng: np.random.Generator,
+    texture: Array | None = None,
 ) -> tuple[list[Pair], Counter[str]]:
     """Pairs, `settings.per_frame` times the number of views if there are so many, and those left out by reason.
 
     `poses` (n, 4, 4); `part` (n,) says which split each view belongs to: pairs never cross, and each part has its
-    share. Strata of overlap x rotation x baseline are drawn from in turn, so that rare ones are as full as they can
-    be; no view is used more than three times the average.
+    share; `texture` (n,) is that of `quality.texture`, None where it is all the same. Classes of occlusion x texture
+    are drawn from in turn, and within each the strata of overlap x rotation x baseline, so that rare ones are as full
+    as they can be; no view is used more than three times the average.
     """
     left_out: Counter[str] = Counter()
-    overlaps = covisible.matrix()
-    mean = ((overlaps + overlaps.T) / 2).tocoo()
-    upper = mean.row < mean.col
-    i, j, overlap = mean.row[upper], mean.col[upper], mean.data[upper]
-    order = np.lexsort((j, i))
-    i, j, overlap = i[order], j[order], overlap[order]
+    i, j, overlap, hidden = covisible.pairs()
     rotation = rotation_between_deg(poses[i], poses[j])
     baseline = np.linalg.norm(poses[i, :3, 3] - poses[j, :3, 3], axis=-1)
     usable = np.ones(len(i), bool)
@@ -90,12 +106,9 @@ def select_pairs(
     ):
         left_out[reason] += int((usable & bad).sum())
         usable &= ~bad
-    i, j, overlap, rotation, baseline = i[usable], j[usable], overlap[usable], rotation[usable], baseline[usable]
-    stratum = (
-        np.searchsorted(OVERLAP_EDGES, overlap) * 100
-        + np.searchsorted(ROTATION_EDGES_DEG, rotation) * 10
-        + np.searchsorted(BASELINE_EDGES_M, baseline)
-    )
+    texture = np.ones(len(poses)) if texture is None else texture
+    stratum = strata(overlap, rotation, baseline, hidden, np.minimum(texture[i], texture[j]))[usable]
+    i, j, overlap = i[usable], j[usable], overlap[usable]
     chosen = []
     for name in np.unique(part):
         members = np.flatnonzero(part[i] == name)
@@ -110,6 +123,22 @@ def select_pairs(
     return sorted(pairs, key=lambda pair: (min(pair.first, pair.second), max(pair.first, pair.second))), +left_out
 
 
+def strata(
+    overlap: NDArray, rotation_deg: NDArray, baseline_m: NDArray, hidden: NDArray, texture: NDArray
+) -> NDArray[np.int64]:
+    """The number of the stratum of each of some pairs; (n,) each."""
+    found = np.zeros(len(overlap), np.int64)
+    for edges, value in (
+        (OVERLAP_EDGES, overlap),
+        (ROTATION_EDGES_DEG, rotation_deg),
+        (BASELINE_EDGES_M, baseline_m),
+        (HIDDEN_EDGES, hidden),
+        (TEXTURE_EDGES, texture),
+    ):
+        found = found * (len(edges) + 1) + np.searchsorted(edges, value)
+    return found
+
+
 def grow_groups(
     pairs: list[Pair],
     covisible: Covisibility,
@@ -121,16 +150,17 @@ def grow_groups(
     """Pairs, each grown to a group of as many views as `settings` draws for it, in the order in which they are shown.
 
     A group of two is its pair. A `walk` holds the pair and views that overlap with one of the group at least and are
-    no twin of any; a `turn` or an `orbit` grows from one view of the pair. All are of one part; among views that fit,
-    strata of overlap (of rotation, but for a walk) are equally likely. Counted: `no_view_to_add`, groups that stayed
-    smaller than they should; `no_turn`, `no_orbit`, walks for want of three views of that kind.
+    no twin of any; a `turn`, an `orbit` or a `route` grows from one view of the pair, a route by further views as a
+    walk does. All are of one part; among views that fit, strata of overlap (of rotation, for a turn or an orbit) are
+    equally likely. Counted: `no_view_to_add`, groups that stayed smaller than they should; `no_turn`, `no_orbit`,
+    `no_route`, walks for want of three views of that kind.
     """
     pairing, grouping = settings
     sizes, kinds = sorted(grouping.sizes), sorted(grouping.kinds)
     wanted = rng.choice(sizes, size=len(pairs), p=_shares([grouping.sizes[size] for size in sizes]))
     shares = _shares([grouping.kinds[kind] for kind in kinds])
     overlaps = covisible.matrix()
-    scene = _Views(((overlaps + overlaps.T) / 2).tocsr(), poses, part, pairing)
+    scene = _Views(((overlaps + overlaps.T) / 2).tocsr(), poses, part, pairing, covisible.crowded())
     short: Counter[str] = Counter()
     groups = []
     for pair, size in zip(pairs, wanted.tolist(), strict=True):
@@ -151,12 +181,22 @@ def grow_groups(
 
 @dataclass(frozen=True)
 class _Views:
-    """What groups are grown from: mean overlaps (n, n), poses (n, 4, 4), the part (n,) of each view."""
+    """What groups are grown from: mean overlaps (n, n), poses (n, 4, 4), the part (n,) of each view, and of which
+    views some overlaps are not known (n,)."""
 
     overlap: sparse.csr_array
     poses: Array
     part: Array
     settings: PairSettings
+    crowded: NDArray[np.bool_]
+
+    @cached_property
+    def steps(self) -> sparse.csr_array:
+        """The graph of the steps of routes (`routes.step_graph`): none from part to part, none between twins."""
+        mean = self.overlap.tocoo()
+        step = (self.part[mean.row] == self.part[mean.col]) & (mean.data <= self.settings.greatest_overlap)
+        kept = sparse.csr_array((mean.data[step], (mean.row[step], mean.col[step])), shape=mean.shape)
+        return step_graph(kept, STEP_OVERLAP)
 
 
 def _shares(weights: list[float]) -> Array:
@@ -167,14 +207,29 @@ def _shares(weights: list[float]) -> Array:
 def _grown(kind: GroupKind, pair: list[int], size: int, scene: _Views, rng: np.random.Generator) -> list[int]:
     """A pair as a walk of up to `size` views, or the larger of the groups of another kind that grow from its views."""
     best: list[int] = []
-    for members in [list(pair)] if kind == "walk" else [[view] for view in pair]:
-        while len(members) < size and (added := _view_to_add(kind, members, scene, rng)) is not None:
+    for seed in [list(pair)] if kind == "walk" else [[view] for view in pair]:
+        members = _route(seed[0], size, scene, rng) if kind == "route" else seed
+        while members and len(members) < size and (added := _view_to_add(kind, members, scene, rng)) is not None:
             members.append(added)
         if len(members) > len(best):
             best = members
         if len(best) == size:
             break
     return best
+
+
+def _route(start: int, size: int, scene: _Views, rng: np.random.Generator) -> list[int]:
+    """The shortest way of up to `size` views to one that shares next to nothing with `start`, numbers of steps being
+    equally likely; [] where there is none."""
+    steps, before = shortest_routes(scene.steps, start)
+    overlap = scene.overlap[[start]].toarray()[0]
+    earlier = np.minimum(start, np.arange(len(overlap)))
+    apart = (overlap < APART_OVERLAP) & ((overlap > 0) | ~scene.crowded[earlier])
+    ends = np.flatnonzero(apart & (steps >= 2) & (steps < size))
+    if len(ends) == 0:
+        return []
+    number = rng.choice(np.unique(steps[ends]))
+    return list(way_to(int(rng.choice(ends[steps[ends] == number])), before))
 
 
 def _view_to_add(kind: GroupKind, members: list[int], scene: _Views, rng: np.random.Generator) -> int | None:
@@ -185,7 +240,7 @@ def _view_to_add(kind: GroupKind, members: list[int], scene: _Views, rng: np.ran
     if kind == "turn":
         shared = most > 0
     else:
-        least = most if kind == "walk" else overlap.min(axis=0)
+        least = overlap.min(axis=0) if kind == "orbit" else most
         shared = (least >= settings.least_overlap) & (most <= settings.greatest_overlap)
     shared &= scene.part == scene.part[members[0]]
     shared[members] = False
@@ -193,7 +248,7 @@ def _view_to_add(kind: GroupKind, members: list[int], scene: _Views, rng: np.ran
     ours, theirs = scene.poses[members][:, None], scene.poses[candidates][None]
     rotation = rotation_between_deg(ours, theirs)
     baseline = np.linalg.norm(ours[..., :3, 3] - theirs[..., :3, 3], axis=-1)
-    if kind == "walk":
+    if kind in ("walk", "route"):
         fits = (rotation >= settings.least_rotation_deg) | (baseline >= settings.least_baseline_m)
         stratum = np.searchsorted(OVERLAP_EDGES, most[candidates])
     else:
@@ -206,26 +261,34 @@ def _view_to_add(kind: GroupKind, members: list[int], scene: _Views, rng: np.ran
     return int(rng.choice(candidates[stratum == rng.choice(np.unique(stratum))]))
 
 
-def _draw_in_turn(i: Array, j: Array, stratum: Array, wanted: int, rng: np.random.Generator) -> list[int]:
-    """Indices of up to `wanted` candidates, one stratum after the other."""
+def _draw_in_turn(i: NDArray, j: NDArray, stratum: NDArray, wanted: int, rng: np.random.Generator) -> list[int]:
+    """Indices of up to `wanted` candidates: one class of occlusion and texture after the other, and of each class one
+    stratum after the other, in random order."""
     views = len(np.union1d(i, j))
     most_uses = max(2, int(np.ceil(3 * 2 * wanted / max(views, 1))))
-    queues = []
-    for value in np.unique(stratum):
-        members = np.flatnonzero(stratum == value)
-        queues.append(list(rng.permutation(members)))
+    classes: dict[int, deque[list[int]]] = {}
+    for value in rng.permutation(np.unique(stratum)).tolist():
+        queue = rng.permutation(np.flatnonzero(stratum == value)).tolist()
+        classes.setdefault(value % _CLASSES, deque()).append(queue)
     uses: Counter[int] = Counter()
     chosen: list[int] = []
-    while queues and len(chosen) < wanted:
-        for queue in queues:
-            while queue:
-                k = int(queue.pop())
-                if uses[i[k]] < most_uses and uses[j[k]] < most_uses:
-                    uses[i[k]] += 1
-                    uses[j[k]] += 1
-                    chosen.append(k)
-                    break
-            if len(chosen) == wanted:
-                break
-        queues = [queue for queue in queues if queue]
+    while len(chosen) < wanted and any(classes.values()):
+        for queues in classes.values():
+            k = _next_of(queues, lambda k: uses[i[k]] < most_uses and uses[j[k]] < most_uses)
+            if k is not None and len(chosen) < wanted:
+                uses[i[k]] += 1
+                uses[j[k]] += 1
+                chosen.append(k)
     return chosen
+
+
+def _next_of(queues: deque[list[int]], usable: Callable[[int], bool]) -> int | None:
+    """Take the last usable candidate of the first queue that has one; what is not usable is gone for good. The queue
+    goes to the end, empty ones go."""
+    while queues:
+        queue = queues.popleft()
+        while queue:
+            if usable(k := queue.pop()):
+                queues.append(queue)
+                return k
+    return None

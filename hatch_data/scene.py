@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 from hatch_data.errors import FrameError
 from hatch_data.geometry import Array, Camera
 
+#: Nothing is farther from the origin of its world, in metres: geocentric coordinates stay below a tenth of this.
+FARTHEST_M = 1e8
+
 
 @dataclass(frozen=True)
 class DepthTolerance:
@@ -46,6 +49,11 @@ class DepthImage:
     def metres(self) -> NDArray[np.float32]:
         """(height, width) float32 metres, 0 = no depth."""
         return self.values.astype(np.float32) * np.float32(self.metres_per_unit)
+
+
+def within_reach(places_m: Array) -> bool:
+    """Whether all coordinates are numbers, and none is beyond `FARTHEST_M`."""
+    return bool((np.abs(places_m) <= FARTHEST_M).all())
 
 
 @dataclass(frozen=True)
@@ -83,12 +91,19 @@ class Frame:
 
 @dataclass(frozen=True)
 class Instance:
-    """A named object: an oriented box, `world_from_box` (4, 4) at its centre and full `size_m` (3,) along its axes."""
+    """A named object: an oriented box, `world_from_box` (4, 4) at its centre and full `size_m` (3,) along its axes.
+
+    Raises `ValueError` where the box is nowhere.
+    """
 
     id: str
     label: str
     world_from_box: Array
     size_m: Array
+
+    def __post_init__(self) -> None:
+        if not within_reach(self.world_from_box) or not within_reach(self.size_m):
+            raise ValueError(f"the box of object {self.id} is nowhere")
 
 
 @dataclass

@@ -66,7 +66,7 @@ def validate(kind: type[S], tree: dict[str, Any], where: str) -> S:
     try:
         return kind.model_validate(tree)
     except ValidationError as error:
-        raise SettingsError(f"{where}: {_explain(kind, error)}") from None
+        raise SettingsError(f"{where}: {' '.join(_explain(kind, error).split())}") from None
 
 
 def to_yaml(settings: Settings) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence, Sized
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -246,58 +246,64 @@ def to_table(rows: list[Row]) -> pa.Table:
         name: pa.array([getattr(row, name) for row in rows], SCHEMA.field(name).type)
         for name in ("id", "scene", "layout", "frames", "task", "form", "question", "answer", "options", "messages")
     }
-    columns["images"] = pa.array(
-        [
-            [{"bytes": data, "path": path} for data, path in zip(row.images, row.image_paths, strict=True)]
-            for row in rows
-        ],
-        SCHEMA.field("images").type,
-    )
+    columns["images"] = _images_array(rows)
     columns["image_sizes"] = pa.array([row.image_sizes for row in rows], SCHEMA.field("image_sizes").type)
     columns["intrinsics"] = pa.array([row.intrinsics for row in rows], SCHEMA.field("intrinsics").type)
-    poses = [[np.asarray(pose, np.float64).ravel() for pose in row.world_from_camera] for row in rows]
-    columns["world_from_camera"] = pa.array(poses, SCHEMA.field("world_from_camera").type)
-    columns["up"] = pa.array([np.asarray(row.up, np.float64) for row in rows], SCHEMA.field("up").type)
+    poses = [np.asarray(pose, np.float64).ravel() for row in rows for pose in row.world_from_camera]
+    columns["world_from_camera"] = _grouped([row.world_from_camera for row in rows], _lists(poses, pa.float64()))
+    columns["up"] = _lists([np.asarray(row.up, np.float64) for row in rows], pa.float64())
     columns["actions"] = pa.array([[vars(a) for a in row.actions] for row in rows], SCHEMA.field("actions").type)
     columns["markers"] = pa.array([[vars(m) for m in row.markers] for row in rows], SCHEMA.field("markers").type)
     columns["matches"] = _matches_array([row.matches for row in rows])
     return pa.table([columns[name] for name in SCHEMA.names], schema=SCHEMA)
 
 
+def _images_array(rows: list[Row]) -> pa.Array:
+    struct = SCHEMA.field("images").type.value_type
+    fields = [
+        _binary_array([data for row in rows for data in row.images]),
+        pa.array([path for row in rows for path in row.image_paths], pa.string()),
+    ]
+    return _grouped([row.images for row in rows], pa.StructArray.from_arrays(fields, fields=list(struct)))
+
+
 def _matches_array(per_row: list[list[Match]]) -> pa.Array:
     matches = [match for row in per_row for match in row]
     maps = [match.map for match in matches]
     struct = SCHEMA.field("matches").type.value_type
-
-    def lists(name: str, parts: list[np.ndarray]) -> pa.Array:
-        kind = struct.field(name).type.value_type
-        offsets = np.concatenate([[0], np.cumsum([len(part) for part in parts])]).astype(np.int32)
-        values = np.concatenate(parts) if parts else np.empty(0)
-        return pa.ListArray.from_arrays(offsets, pa.array(values.astype(kind.to_pandas_dtype(), copy=False), kind))
-
-    fields = {
-        "source": pa.array([m.source for m in matches], pa.int32()),
-        "target": pa.array([m.target for m in matches], pa.int32()),
-        "source_grid": lists("source_grid", [np.array(m.source_grid) for m in maps]),
-        "target_grid": lists("target_grid", [np.array(m.target_grid) for m in maps]),
-        "source_patch": lists("source_patch", [m.source_patch for m in maps]),
-        "target_patch": lists("target_patch", [m.target_patch for m in maps]),
-        "weight": lists("weight", [m.weight for m in maps]),
-        "valid": lists("valid", [m.valid for m in maps]),
-        "visibility": lists("visibility", [m.visibility for m in maps]),
-        "flow_size": lists("flow_size", [np.array(m.flow.values.shape[:2]) for m in matches]),
-        "flow": _binary_array([m.flow.values for m in matches]),
+    lists: dict[str, list[Any]] = {
+        "source_grid": [m.source_grid for m in maps],
+        "target_grid": [m.target_grid for m in maps],
+        "source_patch": [m.source_patch for m in maps],
+        "target_patch": [m.target_patch for m in maps],
+        "weight": [m.weight for m in maps],
+        "valid": [m.valid for m in maps],
+        "visibility": [m.visibility for m in maps],
+        "flow_size": [m.flow.values.shape[:2] for m in matches],
     }
+    fields = {name: _lists(parts, struct.field(name).type.value_type) for name, parts in lists.items()}
+    fields["source"] = pa.array([m.source for m in matches], pa.int32())
+    fields["target"] = pa.array([m.target for m in matches], pa.int32())
+    fields["flow"] = _binary_array([np.ascontiguousarray(m.flow.values, "<u2").data.cast("B") for m in matches])
     values = pa.StructArray.from_arrays([fields[f.name] for f in struct], fields=list(struct))
-    offsets = np.concatenate([[0], np.cumsum([len(row) for row in per_row])]).astype(np.int32)
-    return pa.ListArray.from_arrays(offsets, values)
+    return _grouped(per_row, values)
 
 
-def _binary_array(parts: list[np.ndarray]) -> pa.Array:
-    """uint16 arrays as one binary column, little-endian, copied once."""
-    offsets = np.concatenate([[0], np.cumsum([part.nbytes for part in parts])]).astype(np.int32)
-    data = np.concatenate([part.ravel() for part in parts]).astype("<u2", copy=False) if parts else np.empty(0, "<u2")
-    return pa.Array.from_buffers(pa.binary(), len(parts), [None, pa.py_buffer(offsets), pa.py_buffer(data)])
+def _grouped(per_row: Sequence[Sized], values: pa.Array) -> pa.Array:
+    """A list array whose lists are as long as those of `per_row`, of `values` one after the other."""
+    return pa.ListArray.from_arrays(np.cumsum([0, *map(len, per_row)], dtype=np.int32), values)
+
+
+def _lists(parts: Sequence[Sequence[float] | np.ndarray], kind: pa.DataType) -> pa.Array:
+    values = np.concatenate(parts) if parts else np.empty(0)
+    return _grouped(parts, pa.array(values.astype(kind.to_pandas_dtype(), copy=False), kind))
+
+
+def _binary_array(parts: Sequence[bytes | memoryview]) -> pa.Array:
+    """Bytes as one binary column, copied once."""
+    offsets = np.cumsum([0, *map(len, parts)], dtype=np.int32)
+    data = pa.py_buffer(b"".join(parts))
+    return pa.Array.from_buffers(pa.binary(), len(parts), [None, pa.py_buffer(offsets), data])
 
 
 def from_record(record: dict[str, Any]) -> Row:
@@ -406,8 +412,10 @@ def read_group(
 ) -> pa.Table:
     """A row group of a shard. Raises `ShardError` where it is damaged or, if it must be sound, cannot be used."""
     try:
-        table = open_shard(path).read_row_group(group, columns=columns, use_threads=use_threads)
-        why = fault(table) if sound else None
+        file = open_shard(path)
+        table = file.read_row_group(group, columns=columns, use_threads=use_threads)
+        rows = file.metadata.row_group(group).num_rows
+        why = f"{table.num_rows} rows of {rows}" if table.num_rows != rows else fault(table) if sound else None
     except (pa.ArrowException, OSError) as error:
         why = _one_line(error)
     if why:
@@ -421,6 +429,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     file = folder / MANIFEST
     try:
         told = json.loads(file.read_text(encoding="utf-8"))
+        json.dumps(told, ensure_ascii=False).encode()  # Half a surrogate is no text that could be written again.
     except FileNotFoundError:
         raise ShardError(
             f"{folder}: no {MANIFEST}, so no finished build; run hatch-data build again to finish it"

@@ -6,11 +6,14 @@
 from __future__ import annotations
 
 from pathlib import PurePath
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import AfterValidator, BaseModel, ConfigDict, NonNegativeInt, ValidationError
+
+from hatch_data.patches import FLOW_CODE, FLOW_STEPS, UNDECIDED
 
 #: Columns with an entry for each image, and the numbers that an entry has.
 _PER_IMAGE = {"images": None, "image_sizes": 2, "intrinsics": 4, "world_from_camera": 16}
@@ -45,6 +48,10 @@ def _images_fault(columns: dict[str, pa.Array]) -> str | None:
             return f"an entry of column '{name}' is not {length} numbers"
     if "image_sizes" in columns and not _within(columns["image_sizes"].flatten().flatten(), 1, LONGEST_SIDE_PX):
         return "column 'image_sizes' has a size that no image has"
+    for name in columns.keys() & {"intrinsics", "world_from_camera", "up"}:
+        numbers = columns[name].flatten()
+        if not _all(pc.is_finite(numbers if name == "up" else numbers.flatten())):
+            return f"column '{name}' has a number that is not finite"
     if "up" in columns and not _all(pc.equal(pc.list_value_length(columns["up"]), 3)):
         return "column 'up' is not 3 numbers"
     for name in ("actions", "matches", "markers"):
@@ -84,11 +91,25 @@ def _matches_fault(columns: dict[str, pa.Array]) -> str | None:
                 return f"'matches.{name}' has a size that no image has"
     if fields.keys() >= {"flow", "flow_size"}:
         cells = pc.multiply(pc.list_element(fields["flow_size"], 0), pc.list_element(fields["flow_size"], 1))
-        if not pc.binary_length(fields["flow"]).equals(pc.multiply(cells, 4)):
+        if not _all(pc.equal(pc.binary_length(fields["flow"]), pc.multiply(cells, 4))):
             return "'matches.flow' has not 4 bytes for each cell of its size"
+        if not _leads_somewhere(fields["flow"]):
+            return "'matches.flow' has a number that is neither a position nor a code"
     if fields.keys() >= {"source_grid", "target_grid", "source_patch", "target_patch", "weight", "valid", "visibility"}:
         return _maps_fault(fields)
     return None
+
+
+def _leads_somewhere(flow: pa.Array) -> bool:
+    """Whether all numbers of flow fields (`patches.FlowField`) are such that kernels may count by them."""
+    whole = flow.cast(pa.large_binary())
+    _, offsets, data = whole.buffers()
+    ends = np.frombuffer(offsets, np.int64)[whole.offset :][[0, len(whole)]] if len(whole) else np.zeros(2, np.int64)
+    if ends[0] == ends[1]:
+        return True
+    x, y = np.frombuffer(data, "<u2", (ends[1] - ends[0]) // 2, ends[0]).reshape(-1, 2).T
+    codes = (x >= FLOW_CODE) & (x <= FLOW_CODE + UNDECIDED)
+    return bool(((x <= FLOW_STEPS) | codes).all() and (y <= FLOW_STEPS).all())
 
 
 def _maps_fault(fields: dict[str, pa.Array]) -> str | None:
@@ -148,7 +169,7 @@ class _Told(BaseModel):
 
 class _Shard(_Told):
     file: Annotated[str, AfterValidator(_bare)]
-    split: Annotated[str, AfterValidator(_bare)]
+    split: Literal["train", "validation", "test"]
     rows: NonNegativeInt
     sha256: str
 
@@ -156,12 +177,15 @@ class _Shard(_Told):
 class _Scene(_Told):
     space: str
     layout: str
+    up_source: str
     frames: NonNegativeInt
+    groups: NonNegativeInt
     used_frames: NonNegativeInt
     failure: str | None
     rows: dict[str, NonNegativeInt]
     tasks: dict[str, NonNegativeInt]
     dropped_frames: dict[str, NonNegativeInt]
+    left_out_pairs: dict[str, NonNegativeInt]
     rejected_questions: dict[str, NonNegativeInt]
     shards: list[_Shard]
 
@@ -177,9 +201,14 @@ class _Split(_Told):
     by: str
 
 
+class _Recipe(_Told):
+    seed: int
+    questions_from: str
+
+
 class _Plan(_Told):
     version: str
-    recipe: dict[str, Any]
+    recipe: _Recipe
     scans: dict[str, Any]
 
 
@@ -189,6 +218,7 @@ class _Manifest(_Told):
     scenes: dict[str, _Scene]
     totals: _Totals
     split: _Split
+    versions: dict[str, str]
 
 
 def manifest_fault(told: Any) -> str | None:

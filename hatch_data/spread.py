@@ -16,16 +16,12 @@ from hatch_data.shards import open_shard, read_group
 
 #: Measure -> (unit, width of a bin, greatest bin, which takes in all beyond).
 BINS = {"overlap": ("%", 5.0, 19), "rotation": ("°", 10.0, 17), "baseline": ("m", 0.25, 40)}
-_COLUMNS = [
-    "task",
-    "form",
-    "answer",
-    "world_from_camera",
-    *(
-        f"matches.list.element.{name}"
-        for name in ("source_grid", "target_grid", "source_patch", "target_patch", "weight", "valid", "visibility")
-    ),
+#: All of a map, though not all is counted: as a whole it can be held to be sound.
+MAP_COLUMNS = [
+    f"matches.list.element.{name}"
+    for name in ("source_grid", "target_grid", "source_patch", "target_patch", "weight", "valid", "visibility")
 ]
+_COLUMNS = ["task", "form", "answer", "world_from_camera", *MAP_COLUMNS]
 
 #: `tasks`: {task: rows}; `answers`: {task: {letter: rows}} of multiple choices; each of `BINS`: {number of bin: rows}.
 Spread = dict[str, dict[str, Any]]

@@ -12,26 +12,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
-from typing import Any, ParamSpec, Protocol, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from hatch_data.errors import ShardError
 from hatch_data.shards import commit, write_text
 
 #: What a disk says that takes no more: never the fault of a scan.
 NO_MORE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG})
-
-
-class Storage(Protocol):
-    """A tree of files. Where it lies is `str(storage)`."""
-
-    def exists(self, name: str = "") -> bool: ...
-    def is_file(self, name: str = "") -> bool: ...
-    def names(self, folder: str = "") -> list[str]: ...
-    def read_text(self, name: str) -> str: ...
-    def write_text(self, name: str, text: str) -> None: ...
-    def put(self, file: Path, name: str) -> None: ...
-    def move(self, source: str, target: str) -> None: ...
-    def remove(self, name: str) -> None: ...
 
 
 class LocalStorage:
@@ -181,7 +168,10 @@ class RemoteStorage:
         self._files.makedirs(self._at(name).rsplit("/", 1)[0], exist_ok=True)
 
 
-def storage(out: str | Path) -> LocalStorage | RemoteStorage:
+Storage = LocalStorage | RemoteStorage
+
+
+def storage(out: str | Path) -> Storage:
     """The storage that a path or a URL names."""
     return RemoteStorage(str(out)) if "://" in str(out) else LocalStorage(Path(out))
 

@@ -15,7 +15,7 @@ from scipy.spatial.transform import Rotation
 from hatch_data.correspondence import correspond
 from hatch_data.covisibility import covisibility, summarise
 from hatch_data.doctor.verdicts import Diagnosis
-from hatch_data.geometry import Array, Camera
+from hatch_data.geometry import Array, Camera, rigid, unit
 from hatch_data.patches import token_grid
 from hatch_data.recipe import ScanSettings
 from hatch_data.repairs import planar_from_ray, repair
@@ -88,9 +88,7 @@ def jumping(scene: Scene, seed: int = 0) -> Injected:
     poses = [frame.world_from_camera for frame in scene.frames]
     frozen = range(count // 4, count // 4 + max(3, count // 20))
     away = range(2 * count // 3, 2 * count // 3 + max(3, count // 25))
-    jump = np.eye(4)
-    jump[:3, :3] = Rotation.from_rotvec(np.radians(25) * _unit(rng)).as_matrix()
-    jump[:3, 3] = 0.6 * _unit(rng)
+    jump = rigid(Rotation.from_rotvec(np.radians(25) * _unit(rng)).as_matrix(), 0.6 * _unit(rng))
     for k in frozen:
         poses[k] = poses[frozen[0] - 1]
     for k in away:
@@ -111,10 +109,8 @@ def drifting(
     for before, after in pairwise(true):
         step = np.linalg.inv(before) @ after
         metres, turn = np.linalg.norm(step[:3, 3]), Rotation.from_matrix(step[:3, :3]).magnitude()
-        error = np.eye(4)
         angle = np.radians(deg_per_m) * metres + np.radians(deg_per_turn) * turn / (2 * np.pi)
-        error[:3, :3] = Rotation.from_rotvec(angle * about).as_matrix()
-        error[:3, 3] = m_per_m * metres * along
+        error = rigid(Rotation.from_rotvec(angle * about).as_matrix(), m_per_m * metres * along)
         poses.append(poses[-1] @ step @ error)
     return Injected(_posed(scene, poses), "drifting poses", None)
 
@@ -222,8 +218,7 @@ def _moved_color(frame: Frame, zoom: float, shift_px: tuple[float, float]) -> by
 
 
 def _unit(rng: np.random.Generator) -> Array:
-    vector = rng.normal(size=3)
-    return vector / np.linalg.norm(vector)
+    return unit(rng.normal(size=3))
 
 
 def undoes(found: Diagnosis, injected: Injected) -> bool:

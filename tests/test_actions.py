@@ -34,6 +34,7 @@ from hatch_data.errors import ActionError, SettingsError
 from hatch_data.geometry import Camera, heading_pitch_roll, inverse, transform
 from hatch_data.motion import Motion, apply, compose, invert, motion_between, wrap_degrees
 from hatch_data.settings import validate
+from hatch_data.verify.rows import walk
 from tests.test_geometry import random_pose, random_up, seeds
 
 FULL, HATCH = ActionLanguage(), ActionLanguage(vocabulary="hatch")
@@ -290,34 +291,6 @@ def test_a_motion_reads_back_from_the_pose_that_it_ends_in(seed, motion):
     assert_same_motion(motion_between(i, apply(i, motion, up), up), motion, 1e-6)
 
 
-def step_by_step(world_from_i: np.ndarray, actions, up: np.ndarray) -> np.ndarray:
-    """Do the actions one by one as rotations about axes in the world: written apart from `execute` and `apply`."""
-
-    def rotation(axis, degrees):
-        x, y, z = axis
-        cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
-        s, c = np.sin(np.radians(degrees)), np.cos(np.radians(degrees))
-        return np.eye(3) + s * cross + (1 - c) * cross @ cross
-
-    pose = world_from_i.copy()
-    for verb, value in actions:
-        optical = pose[:3, 2]
-        forward = optical - (optical @ up) * up
-        forward /= np.linalg.norm(forward)
-        right = np.cross(forward, up)
-        kind, way = verb.split("_")
-        if kind == "move":
-            ways = {"forward": forward, "right": right, "up": up}
-            ways |= {"backward": -forward, "left": -right, "down": -up}
-            pose[:3, 3] += value * ways[way]
-        else:
-            ways = {"left": up, "right": -up, "up": right, "down": -right}
-            if kind == "roll":
-                ways = {"left": -optical, "right": optical}
-            pose[:3, :3] = rotation(ways[way], value) @ pose[:3, :3]
-    return pose
-
-
 @each_vocabulary
 @given(seed=seeds)
 def test_actions_done_in_the_world_one_by_one_end_where_apply_says(language, seed):
@@ -326,7 +299,7 @@ def test_actions_done_in_the_world_one_by_one_end_where_apply_says(language, see
     actions = encode(motion_between(i, j, up), language)
     pitch = heading_pitch_roll(i, up)[1] + execute(actions).pitch_deg
     assume(abs(pitch) < 90)  # on the far side of the vertical the walker would see the world upside down
-    end = step_by_step(i, actions, up)
+    end = walk(i, actions, up)
     np.testing.assert_allclose(apply(i, execute(actions), up), end, atol=1e-7)
     assert abs((end - j)[:3, 3] @ up) <= 0.05 + 1e-9
     if language.vocabulary == "full":

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import shutil
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
 from hatch_data.audit import audit, guess_choices
 from hatch_data.cli import main
+from hatch_data.errors import ShardError
 from hatch_data.questions import LETTERS
+from hatch_data.shards import shard_files
 from tests.builds import build_small
 
 WORDS = ("front", "left", "right", "back")
@@ -103,3 +108,14 @@ def test_no_build(tmp_path):
     told = CliRunner().invoke(main, ["audit", str(tmp_path)])
     assert told.exit_code == 2
     assert told.stderr.startswith("error: ")
+
+
+def test_an_answer_that_is_no_letter_is_told(build, tmp_path):
+    folder = tmp_path / "spoilt"
+    shutil.copytree(build, folder)
+    for shard in shard_files(folder):
+        rows = pq.read_table(shard)
+        at = rows.column_names.index("answer")
+        pq.write_table(rows.set_column(at, rows.field(at), pa.array(["x"] * len(rows))), shard)
+    with pytest.raises(ShardError, match=r"^\w+: the answer 'x' is the letter of no option; build again$"):
+        audit(folder)

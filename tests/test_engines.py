@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -56,8 +56,7 @@ class Troubled(ScanRef):
 def troubled(out: Path, how: str) -> BuildFolder:
     """The build of `small_build`, its second scan in trouble; `out`.cured is the cure."""
     refs = find(["synthetic:3"])
-    told = {field.name: getattr(refs[1], field.name) for field in fields(ScanRef)}
-    refs[1] = Troubled(**told, how=how, cured=f"{out}.cured")
+    refs[1] = Troubled(**attempt.told(refs[1]), how=how, cured=f"{out}.cured")
     return BuildFolder(out, refs, load(DataRecipe, None, SMALL), None)
 
 
@@ -172,9 +171,10 @@ def test_a_scan_that_vanishes_midway_is_no_smaller_scan(tmp_path):
         redwood.write(tmp_path / "scans" / name, room.walk(8))
     whole = build.run(build.plan((str(tmp_path / "scans"),), tmp_path / "whole", load(DataRecipe, None, settings)), 0)
     refs = find([str(tmp_path / "scans")])
-    told = {field.name: getattr(refs[1], field.name) for field in fields(ScanRef)}
     out = tmp_path / "out"
-    manifest = build.run(BuildFolder(out, [refs[0], Vanishing(**told)], load(DataRecipe, None, settings), None), 0)
+    manifest = build.run(
+        BuildFolder(out, [refs[0], Vanishing(**attempt.told(refs[1]))], load(DataRecipe, None, settings), None), 0
+    )
     assert "changed or vanished while it was read" in manifest["scenes"]["b"]["failure"]
     assert manifest["scenes"]["a"] == whole["scenes"]["a"] | {"shards": manifest["scenes"]["a"]["shards"]}
     redwood.write(tmp_path / "scans" / "b", room.walk(8))
@@ -250,6 +250,23 @@ def test_a_url_gets_the_same_bytes_and_goes_on_where_it_stopped(small_build, mon
         build_small(out, "synthetic:3", "seed=1")
 
 
+@pytest.mark.parametrize("at", ["exists", "pipe_file", "put_file"])
+def test_what_a_store_refuses_is_one_line(tmp_path, monkeypatch, at):
+    """Libraries of object stores have errors of their own: no credentials, no such host."""
+    memory = pytest.importorskip("fsspec.implementations.memory", reason="fsspec comes with the extra 'ray'")
+
+    class NoCredentials(Exception):
+        pass
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise NoCredentials("Unable to locate\ncredentials")
+
+    monkeypatch.setattr(memory.MemoryFileSystem, at, refuse)
+    told = r"cannot be written \(Unable to locate credentials\); put that right and run the same command again"
+    with pytest.raises(ShardError, match=rf"^memory://hatch-test/{at}[^\n]*: {told}"):
+        build_small(f"memory://hatch-test/{at}")
+
+
 def test_ray_builds_the_same_bytes_though_a_worker_dies(small_build, tmp_path):
     pytest.importorskip("ray", reason='the engine "ray" is an extra; pip install "hatch-spatial[ray]"')
     out = tmp_path / "out"
@@ -274,12 +291,7 @@ def test_progress_counts_and_says_what_failed(capsys):
         progress.add(Outcome(good, seconds=4.0, reading_s=1.0))
         progress.add(Outcome(bad, "no depth"))
         now = progress.now()
-    assert {name: now[name] for name in ("scans", "done", "failed", "rows")} == {
-        "scans": 4,
-        "done": 2,
-        "failed": 1,
-        "rows": 12,
-    }
+    assert [now[name] for name in ("scans", "done", "failed", "rows")] == [4, 2, 1, 12]
     assert now["decode_share"] == 0.25
     failed, last = capsys.readouterr().err.splitlines()
     assert failed == "failed: bad: no depth"

@@ -14,8 +14,10 @@ from hatch_data.geometry import (
     inverse,
     is_rigid,
     nearest_rigid,
+    rigid,
     rotation_from_heading_pitch_roll,
     transform,
+    unit,
 )
 
 seeds = st.integers(0, 2**32 - 1)
@@ -29,15 +31,11 @@ def random_rotation(rng: np.random.Generator) -> np.ndarray:
 
 
 def random_pose(rng: np.random.Generator) -> np.ndarray:
-    pose = np.eye(4)
-    pose[:3, :3] = random_rotation(rng)
-    pose[:3, 3] = rng.uniform(-20, 20, 3)
-    return pose
+    return rigid(random_rotation(rng), rng.uniform(-20, 20, 3))
 
 
 def random_up(rng: np.random.Generator) -> np.ndarray:
-    up = rng.normal(size=3)
-    return up / np.linalg.norm(up)
+    return unit(rng.normal(size=3))
 
 
 @given(seeds)
@@ -102,8 +100,7 @@ def test_a_resized_camera_fits_an_image_averaged_over_blocks():
 @given(st.floats(-179.9, 180), st.floats(-89.9, 89.9), st.floats(-179.9, 180), seeds)
 def test_heading_pitch_roll_reads_back(heading: float, pitch: float, roll: float, seed: int):
     up = random_up(np.random.default_rng(seed))
-    pose = np.eye(4)
-    pose[:3, :3] = rotation_from_heading_pitch_roll(heading, pitch, roll, up)
+    pose = rigid(rotation_from_heading_pitch_roll(heading, pitch, roll, up), np.zeros(3))
     assert is_rigid(pose, 1e-12)
     angles = np.array(heading_pitch_roll(pose, up)) - (heading, pitch, roll)
     np.testing.assert_allclose((angles + 180) % 360 - 180, 0, atol=1e-7)
@@ -121,8 +118,7 @@ def test_any_rotation_is_rebuilt_from_its_angles(seed: int):
 @given(heading=st.floats(-179, 180), seed=seeds)
 def test_an_axis_along_up_has_the_heading_of_a_level_head(pitch: float, heading: float, seed: int):
     up = random_up(np.random.default_rng(seed))
-    pose = np.eye(4)
-    pose[:3, :3] = rotation_from_heading_pitch_roll(heading, pitch, 0, up)
+    pose = rigid(rotation_from_heading_pitch_roll(heading, pitch, 0, up), np.zeros(3))
     found = np.array(heading_pitch_roll(pose, up))
     np.testing.assert_allclose(found, (heading, pitch, 0), atol=1e-6)
 
@@ -146,9 +142,7 @@ def test_nearest_rigid_repairs_rounding_and_leaves_rigid_alone(seed: int):
     repaired = nearest_rigid(noisy)
     assert is_rigid(repaired, 1e-12)
     np.testing.assert_allclose(repaired, pose, atol=5e-3)
-    turned = np.eye(4)
-    turned[:3, :3] = random_rotation(rng)
-    other = repaired @ turned
+    other = repaired @ rigid(random_rotation(rng), np.zeros(3))
     distance = np.linalg.norm(repaired[:3, :3] - noisy[:3, :3])
     assert distance <= np.linalg.norm(other[:3, :3] - noisy[:3, :3]) + 1e-12
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from PIL import Image, ImageColor
 
 from hatch_data.geometry import Camera
 from hatch_data.images import stored_camera, stored_image
-from hatch_data.markers import Marker
+from hatch_data.markers import Marker, draw
 from hatch_data.recipe import ImageSettings
 from hatch_data.scene import DepthImage, DepthSensor, Frame
 
@@ -110,3 +111,38 @@ def test_markers_of_several_colours_are_all_there():
     for k, color in enumerate(colors):
         columns = np.nonzero(colored(image, color).any(axis=0))[0]
         assert k * 80 <= columns.min() < columns.max() < (k + 1) * 80
+
+
+@pytest.mark.parametrize(
+    "box", [(1, 0.5, 1, 0.6), (0, 0, 0, 0.1), (0.999, 0.999, 1, 1), (1, 1, 1, 1), (0, 0.3, 1, 0.3)]
+)
+@pytest.mark.parametrize("size", [(320, 240), (9, 7), (2, 1)])
+def test_a_mark_at_the_border_is_drawn_as_far_as_there_is_room(box, size):
+    image = Image.new("RGB", size, "white")
+    draw(image, [Marker(box, "", RED)])
+    assert image.getextrema() != ((255, 255),) * 3
+    if size[0] > 9:
+        assert colored(np.asarray(image).astype(int), RED).any()
+
+
+def inked(markers: list[Marker], color: str) -> int:
+    """Pixels of a colour where these markers are drawn."""
+    image = Image.new("RGB", (640, 480), "white")
+    draw(image, markers)
+    return int((np.asarray(image) == ImageColor.getrgb(color)).all(axis=-1).sum())
+
+
+def bare(marker: Marker) -> Marker:
+    return replace(marker, label="")
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(*[st.integers(0, 6)] * 2, *[st.integers(1, 3)] * 2), min_size=2, max_size=2, unique=True))
+def test_labels_of_neighbours_can_all_be_read(places):
+    colors, labels = ("#e6194b", "#4363d8"), ("folding door: 5.0 m", "kitchen cabinet")
+    boxes = [(x / 10, y / 10, (x + width) / 10, (y + height) / 10) for x, y, width, height in places]
+    markers = [Marker(*of) for of in zip(boxes, labels, colors, strict=True)]
+    for marker in markers:
+        alone = inked([marker], marker.color) - inked([bare(marker)], marker.color)
+        together = inked(markers, marker.color) - inked([bare(one) for one in markers], marker.color)
+        assert together > 0.75 * alone  # a label may hide a piece of a line

@@ -127,3 +127,21 @@ def test_what_is_broken_is_named(root, tmp_path):
     (ref,) = sample([str(tmp_path)], None, 0)
     with pytest.raises(ScanError, match=r"the question at byte 0 lacks or garbles 'gpt'"):
         read(ref.questions)
+    for spoilt, told in (
+        ({"image": 7}, "has no list of images"),
+        ({"red_point": [[float("nan"), 300]]}, "lacks or garbles red_point"),
+        ({"type": "half a surrogate \udcff"}, "lacks or garbles"),
+    ):
+        entry = {**questions.entry(SCENES[0], 3, "depth_prediction_oo_mv", "fill", [0, 1, 2]), **spoilt}
+        file.write_text(json.dumps(entry) + "\n")
+        with pytest.raises(ScanError, match=rf"{file.name}: the question at byte 0 {told}[^\n]*; restore the file$"):
+            read(sample([str(tmp_path)], None, 0)[0].questions)
+
+
+def test_corners_of_a_box_come_in_any_order(tmp_path):
+    one = questions.entry(SCENES[0], 3, "spatial_imagination_oc_mv", "fill", [0, 1, 2])
+    other = {**one, "red_bbox": [[*one["red_bbox"][0][2:], *one["red_bbox"][0][:2]]]}
+    questions.write_scene(tmp_path, SCENES[0], room.walk(2))
+    file = questions.write_questions(tmp_path, "spatial_imagination_oc_mv", "fill", [one, other])
+    first, second = read(((str(file), 0), (str(file), len(json.dumps(one)) + 1)))
+    assert first.posed.markers == second.posed.markers

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hatch_data.geometry import Array, Camera, rotation_from_heading_pitch_roll, transform
+from hatch_data.geometry import Array, Camera, rigid, rotation_from_heading_pitch_roll, transform
 from hatch_data.instances import projected_box, sightings
 from hatch_data.scans import synthetic
 from hatch_data.scans.mesh import Mesh
@@ -17,9 +17,7 @@ UP = np.array([0.0, 0.0, 1.0])
 
 
 def box(name: str, center: tuple[float, float, float], size: tuple[float, float, float]) -> Instance:
-    world_from_box = np.eye(4)
-    world_from_box[:3, 3] = center
-    return Instance(name, name, world_from_box, np.array(size))
+    return Instance(name, name, rigid(np.eye(3), center), np.array(size))
 
 
 TABLE = box("table", (3.0, 0.0, 0.4), (1.0, 1.0, 0.8))
@@ -30,10 +28,7 @@ RUG = box("rug", (1.6, 0.0, 0.0), (0.8, 2.0, 0.01))
 
 def looking_ahead(heading: float = 90.0, pitch: float = -15.0) -> Array:
     """A camera at the origin, at eye height, looking along +x."""
-    pose = np.eye(4)
-    pose[:3, :3] = rotation_from_heading_pitch_roll(heading, pitch, 0.0, UP)
-    pose[2, 3] = 1.5
-    return pose
+    return rigid(rotation_from_heading_pitch_roll(heading, pitch, 0.0, UP), (0.0, 0.0, 1.5))
 
 
 def view(pose: Array, *solids: Instance) -> View:
@@ -128,3 +123,13 @@ def test_objects_of_a_synthetic_room_are_found_where_they_are() -> None:
     assert right > 10_000
     assert wrong < 0.12 * right
     assert missed < 0.12 * right
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf, 1e30])
+def test_an_object_that_is_nowhere_is_none(number: float) -> None:
+    far = np.eye(4)
+    far[0, 3] = number
+    with pytest.raises(ValueError, match="the box of object a is nowhere"):
+        Instance("a", "chair", far, np.ones(3))
+    with pytest.raises(ValueError, match="the box of object a is nowhere"):
+        Instance("a", "chair", np.eye(4), np.array([1, number, 1]))

@@ -8,6 +8,8 @@ from collections import Counter
 from pathlib import Path
 
 import datasets
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from hatch_data import merge as merging
@@ -152,3 +154,47 @@ def test_the_command(small_build, other_build, tmp_path):
     unknown = refused(run("merge", str(small_build), "-o", str(tmp_path / "x"), "--weight", "elsewhere=2"))
     assert "'elsewhere' is not merged" in unknown
     assert "no build.json" in refused(run("merge", str(tmp_path), "-o", str(tmp_path / "x")))
+
+
+def spoilt(build: Path, folder: Path, column: str, value: object) -> Path:
+    """A copy of a build with `value` in the first row of a column of its first training shard."""
+    shutil.copytree(build, folder)
+    shard = folder / next(iter(read_manifest(folder)["scenes"].values()))["shards"][0]["file"]
+    table = pq.read_table(shard)
+    values = [value, *table[column].to_pylist()[1:]]
+    index = table.column_names.index(column)
+    table = table.set_column(index, table.field(column), pa.array(values, table.field(column).type))
+    pq.write_table(table, shard)
+    return folder
+
+
+@pytest.mark.parametrize(("column", "rows"), [("answer", None), ("answer", "some"), ("id", None), ("frames", None)])
+def test_a_row_that_lacks_something_is_refused(small_build, tmp_path, column, rows):
+    folder = spoilt(small_build, tmp_path / "spoilt", column, None)
+    wanted = rows and sum(read_manifest(folder)["totals"]["rows"].values()) - 1
+    with pytest.raises(ShardError, match=rf"^{folder}/[^\n]*row group 0 is damaged \(column '{column}' has a null\)"):
+        merge([folder], tmp_path / "out", {}, wanted)
+    assert not (tmp_path / "out" / MANIFEST).exists()
+
+
+@pytest.mark.parametrize(
+    ("where", "value", "told"),
+    [
+        (("plan", "scans"), "x", r"plan\.scans"),
+        (("plan", "recipe"), {}, r"plan\.recipe\.seed"),
+        (("versions",), None, "versions"),
+        (("scenes", "synthetic-0000", "left_out_pairs"), [], r"left_out_pairs"),
+        (("scenes", "synthetic-0000", "shards", 0, "split"), "elsewhere", r"shards\.0\.split"),
+        (("scenes", "synthetic-0000", "up_source"), "\udcff", "damaged"),
+    ],
+)
+def test_a_manifest_that_is_none_is_refused(small_build, tmp_path, where, value, told):
+    folder = tmp_path / "spoilt"
+    shutil.copytree(small_build, folder)
+    manifest = holder = read_manifest(folder)
+    for key in where[:-1]:
+        holder = holder[key]
+    holder[where[-1]] = value
+    (folder / MANIFEST).write_text(json.dumps(manifest))
+    with pytest.raises(ShardError, match=rf"build\.json: [^\n]*{told}[^\n]*; build again into another folder$"):
+        merge([folder], tmp_path / "out", {})

@@ -5,13 +5,14 @@ from __future__ import annotations
 import io
 import pickle
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from hatch_data.errors import ScanError, SettingsError
-from hatch_data.geometry import Array, Camera, inverse, rotation_from_heading_pitch_roll, transform
+from hatch_data.geometry import Array, Camera, inverse, rigid, rotation_from_heading_pitch_roll, transform
 from hatch_data.recipe import DataRecipe, ScanSettings
 from hatch_data.repairs import planar_from_ray, repair, shifted_poses, turned_from_camera
 from hatch_data.scans.upright import turned
@@ -22,25 +23,20 @@ from tests.layouts import room
 CAMERA = Camera(64, 48, 50.0, 52.0, 30.0, 25.0)
 
 
-class Pixels:
-    """Reads a frame of the analytic room, and pickles."""
+def color(pose: Array) -> bytes:
+    return room.png(room.render(CAMERA, pose)[0])
 
-    def __init__(self, pose: Array, camera: Camera = CAMERA):
-        self.pose, self.camera = pose, camera
 
-    def color(self) -> bytes:
-        return room.png(room.render(self.camera, self.pose)[0])
-
-    def depth(self) -> DepthImage:
-        return DepthImage(room.render(self.camera, self.pose)[1].astype(np.float32))
+def depth(pose: Array) -> DepthImage:
+    return DepthImage(room.render(CAMERA, pose)[1].astype(np.float32))
 
 
 @pytest.fixture
 def scene() -> Scene:
-    frames = []
-    for n, pose in room.walk(8).items():
-        pixels = Pixels(pose)
-        frames.append(Frame(f"{n:03d}", pose, CAMERA, pixels.color, DepthSensor(CAMERA), pixels.depth, 0.1 * n))
+    frames = [
+        Frame(f"{n:03d}", pose, CAMERA, partial(color, pose), DepthSensor(CAMERA), partial(depth, pose), 0.1 * n)
+        for n, pose in room.walk(8).items()
+    ]
     return Scene("room", "test", "room", frames, room.UP, "layout")
 
 
@@ -132,9 +128,7 @@ def test_poses_of_other_frames(scene):
 def test_poses_of_other_times_are_interpolated_between_frames(scene):
     steady = []
     for n, frame in enumerate(scene.frames):
-        pose = np.eye(4)
-        pose[:3, :3] = rotation_from_heading_pitch_roll(20 * n, 0, 0, room.UP)
-        pose[:3, 3] = (0.5 * n, 0, 1)
+        pose = rigid(rotation_from_heading_pitch_roll(20 * n, 0, 0, room.UP), (0.5 * n, 0, 1))
         steady.append(replace(frame, world_from_camera=pose))
     steady_scene = replace(scene, frames=steady)
     poses = shifted_poses(steady_scene, 0, 0.05)

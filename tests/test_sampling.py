@@ -1,9 +1,9 @@
-"""Pairs over strata of overlap, rotation and baseline, and the groups that grow from them."""
+"""Pairs over strata of overlap, rotation, baseline, occlusion and texture, and the groups that grow from them."""
 
 from __future__ import annotations
 
 from collections import Counter
-from itertools import combinations
+from itertools import combinations, pairwise, product
 
 import numpy as np
 import pytest
@@ -11,23 +11,31 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from hatch_data.covisibility import Covisibility
+from hatch_data.covisibility import KEPT_PER_TENTH, Covisibility, covisibility, summarise
 from hatch_data.errors import SettingsError
+from hatch_data.quality import texture
 from hatch_data.recipe import GroupSettings, PairSettings
+from hatch_data.routes import shortest_route
 from hatch_data.sampling import (
     AHEAD_M,
     APART_DEG,
+    APART_OVERLAP,
     BASELINE_EDGES_M,
+    HIDDEN_EDGES,
     MEET_M,
     OVERLAP_EDGES,
     ROTATION_EDGES_DEG,
     SPOT_M,
+    STEP_OVERLAP,
+    TEXTURE_EDGES,
     Pair,
     axes_meet,
     grow_groups,
     rotation_between_deg,
     select_pairs,
 )
+from hatch_data.scans import synthetic
+from hatch_data.views import prepare
 
 
 def random_scene(rng: np.random.Generator, views: int) -> tuple[Covisibility, np.ndarray]:
@@ -38,14 +46,20 @@ def random_scene(rng: np.random.Generator, views: int) -> tuple[Covisibility, np
     # Some views stand where the one before stood.
     for k in rng.choice(np.arange(1, views), views // 5, replace=False):
         poses[k] = poses[k - 1]
-    source, target = np.nonzero((rng.uniform(size=(views, views)) < 0.7) & ~np.eye(views, dtype=bool))
+    known = np.triu(rng.uniform(size=(views, views)) < 0.9, 1)
+    source, target = np.nonzero(known | known.T)
     overlap = rng.beta(1.2, 2.5, len(source)).astype(np.float32)
-    return Covisibility(source.astype(np.int32), target.astype(np.int32), overlap, views), poses
+    hidden = (rng.uniform(0, 0.6, len(source)) * (1 - overlap)).astype(np.float32)
+    return Covisibility(source.astype(np.int32), target.astype(np.int32), overlap, hidden, views), poses
 
 
 def mean_overlap(covisible: Covisibility) -> np.ndarray:
+    return both_ways(covisible, covisible.overlap)
+
+
+def both_ways(covisible: Covisibility, share: np.ndarray) -> np.ndarray:
     dense = np.zeros((covisible.views, covisible.views))
-    dense[covisible.source, covisible.target] = covisible.overlap
+    dense[covisible.source, covisible.target] = share
     return (dense + dense.T) / 2
 
 
@@ -85,26 +99,56 @@ def test_pairs_keep_to_the_settings(seed, views, per_frame):
     assert (pairs, left_out) == select_pairs(covisible, poses, part, wanted, np.random.default_rng(seed))
 
 
-def strata(pairs: list[Pair], poses: np.ndarray) -> Counter[tuple[int, int, int]]:
-    counts: Counter[tuple[int, int, int]] = Counter()
-    for pair in pairs:
-        a, b = poses[pair.first], poses[pair.second]
-        values = (pair.overlap, angle_deg(a, b), float(np.linalg.norm(a[:3, 3] - b[:3, 3])))
-        edges = (OVERLAP_EDGES, ROTATION_EDGES_DEG, BASELINE_EDGES_M)
-        counts[tuple(int(np.searchsorted(e, v)) for e, v in zip(edges, values, strict=True))] += 1
-    return counts
+def strata(
+    pairs: list[Pair], poses: np.ndarray, covisible: Covisibility, texture: np.ndarray
+) -> Counter[tuple[int, ...]]:
+    i, j = np.array([(pair.first, pair.second) for pair in pairs]).T
+    turned = Rotation.from_matrix(poses[i, :3, :3]).inv() * Rotation.from_matrix(poses[j, :3, :3])
+    measures = (
+        (OVERLAP_EDGES, mean_overlap(covisible)[i, j]),
+        (ROTATION_EDGES_DEG, np.degrees(turned.magnitude())),
+        (BASELINE_EDGES_M, np.linalg.norm(poses[i, :3, 3] - poses[j, :3, 3], axis=1)),
+        (HIDDEN_EDGES, both_ways(covisible, covisible.hidden)[i, j]),
+        (TEXTURE_EDGES, np.minimum(texture[i], texture[j])),
+    )
+    return Counter(zip(*(np.searchsorted(edges, values).tolist() for edges, values in measures), strict=True))
 
 
 def test_pairs_cover_the_strata_and_rare_ones_are_not_crowded_out():
-    covisible, poses = random_scene(np.random.default_rng(3), 80)
-    part = np.zeros(80, int)
-    everything = strata(select_pairs(covisible, poses, part, PairSettings(per_frame=1e6), rng())[0], poses)
-    chosen = strata(select_pairs(covisible, poses, part, PairSettings(per_frame=4), rng())[0], poses)
-    assert chosen.total() == 320
+    covisible, poses = random_scene(np.random.default_rng(3), 160)
+    part, texture = np.zeros(160, int), np.random.default_rng(3).normal(1.2, 0.2, 160)
+
+    def drawn(per_frame):
+        pairs, _ = select_pairs(covisible, poses, part, PairSettings(per_frame=per_frame), rng(), texture)
+        return strata(pairs, poses, covisible, texture)
+
+    everything, chosen = drawn(1e6), drawn(5)
+    assert chosen.total() == 800
     assert set(chosen) == set(everything)
-    even = 320 / len(everything)
-    for stratum, available in everything.items():
-        assert chosen[stratum] >= min(available, 0.6 * even)
+    assert len(everything) > 90
+    for occluded, plain in product((0, 1), repeat=2):
+        of_class = [stratum for stratum in everything if stratum[3:] == (occluded, plain)]
+        drawn_of_class = sum(chosen[stratum] for stratum in of_class)
+        assert drawn_of_class >= min(sum(everything[stratum] for stratum in of_class), 0.9 * 800 / 4)
+        for stratum in of_class:
+            assert chosen[stratum] >= min(everything[stratum], 0.6 * drawn_of_class / len(of_class))
+
+
+def test_occluded_and_plain_pairs_are_more_than_chance_would_have_them():
+    """In synthetic rooms, against pairs drawn at random from all that may be."""
+    shares: dict[float, list[tuple[float, float]]] = {1e6: [], 2: []}
+    for index in range(3):
+        scene = synthetic.make(index, frames=60, width=64, height=48).scene()
+        covisible = covisibility([summarise(prepare(frame)) for frame in scene.frames])
+        poses, part = np.stack([frame.world_from_camera for frame in scene.frames]), np.zeros(60, int)
+        hidden, seen = both_ways(covisible, covisible.hidden), texture(scene.frames)
+        for per_frame, found in shares.items():
+            pairs, _ = select_pairs(covisible, poses, part, PairSettings(per_frame=per_frame), rng(), seen)
+            i, j = np.array([(pair.first, pair.second) for pair in pairs]).T
+            occluded, plain = hidden[i, j] > HIDDEN_EDGES[0], np.minimum(seen[i], seen[j]) < TEXTURE_EDGES[0]
+            found.append((occluded.mean(), plain.mean()))
+    at_random, drawn = (np.mean(found, axis=0) for found in shares.values())
+    assert (drawn > 1.15 * at_random).all(), (at_random, drawn)
 
 
 def test_no_view_is_used_much_more_than_the_others():
@@ -174,13 +218,13 @@ def looking_around(stops: int, turns: int) -> tuple[Covisibility, np.ndarray]:
         poses[k, :3, :3] = Rotation.from_euler("y", 360 * turn / turns, degrees=True).as_matrix()
         poses[k, :3, 3] = 2 * np.cos(about), 0, 2 * np.sin(about)
     source, target = np.nonzero(~np.eye(len(poses), dtype=bool))
-    apart = np.array([angle_deg(poses[a], poses[b]) for a, b in zip(source, target, strict=True)])
+    orientations = Rotation.from_matrix(poses[:, :3, :3])
+    apart = np.degrees((orientations[source].inv() * orientations[target]).magnitude())
     moved = np.linalg.norm(poses[source, :3, 3] - poses[target, :3, 3], axis=-1)
     overlap = np.clip(1 - apart / 90 - 0.1 * moved, 0, None)
     kept = overlap > 0
-    return Covisibility(
-        source[kept].astype(np.int32), target[kept].astype(np.int32), overlap[kept].astype(np.float32), len(poses)
-    ), poses
+    shares = overlap[kept].astype(np.float32), np.zeros(kept.sum(), np.float32)
+    return Covisibility(source[kept].astype(np.int32), target[kept].astype(np.int32), *shares, len(poses)), poses
 
 
 def gap_of_axes(a: np.ndarray, b: np.ndarray) -> float:
@@ -224,6 +268,45 @@ def test_views_turned_on_one_spot_and_views_of_one_place(kind):
     assert kept >= len(groups) - short[f"no_{kind}"] > 20
     if kind == "turn":
         assert not short
+
+
+@pytest.mark.parametrize("size", [3, 4, 6])
+def test_routes_lead_to_views_that_hardly_overlap(size):
+    covisible, poses = looking_around(8, 15)
+    part = np.repeat([0, 1], 60)
+    pairs, _ = select_pairs(covisible, poses, part, PairSettings(per_frame=1), rng())
+    wanted = PairSettings(), GroupSettings(sizes={size: 1}, kinds={"route": 1})
+    groups, short = grow_groups(pairs, covisible, poses, part, wanted, rng())
+    assert (groups, short) == grow_groups(pairs, covisible, poses, part, wanted, rng())
+    overlap, lengths = mean_overlap(covisible), Counter[int]()
+    for group in groups:
+        assert len(set(part[list(group)])) == 1
+        among = overlap[np.ix_(group, group)]
+        apart = [(a, b) for a, b in combinations(range(len(group)), 2) if among[a, b] < APART_OVERLAP]
+        routes = [shortest_route(among, a, b, STEP_OVERLAP) for a, b in apart]
+        lengths[max(map(len, routes), default=0)] += 1
+        for route in routes:
+            assert all(among[step] >= STEP_OVERLAP for step in pairwise(route))
+    assert sum(n for length, n in lengths.items() if length >= 3) >= len(groups) - short["no_route"] > 20
+    assert len(lengths) >= min(size - 2, 2)
+
+
+def test_where_all_overlaps_no_route_is_made_up():
+    """Of crowded views not all overlaps are known: what is not there need not be small."""
+    views = 3 * KEPT_PER_TENTH
+    rng_, known = np.random.default_rng(0), np.zeros((views, views), bool)
+    for k in range(views):
+        known[k, rng_.permutation(np.arange(k + 1, views))[:KEPT_PER_TENTH]] = True
+    source, target = np.nonzero(known | known.T)
+    half = np.full(len(source), 0.55, np.float32)
+    covisible = Covisibility(source.astype(np.int32), target.astype(np.int32), half, 0 * half, views)
+    assert np.array_equal(covisible.crowded(), np.arange(views) < 2 * KEPT_PER_TENTH)
+    _, poses = random_scene(np.random.default_rng(1), views)
+    part = np.zeros(views, int)
+    pairs, _ = select_pairs(covisible, poses, part, PairSettings(per_frame=1), rng())
+    wanted = PairSettings(), GroupSettings(sizes={3: 1}, kinds={"route": 1})
+    groups, short = grow_groups(pairs, covisible, poses, part, wanted, rng())
+    assert short["no_route"] == len(groups)
 
 
 def test_no_place_to_turn_on_makes_a_walk():

@@ -142,6 +142,7 @@ def test_a_pose_never_measured_is_dropped(scan, layout: str, reason: str, pose: 
     [
         ("bad_pose", np.diag([2.0, 2.0, 2.0, 1.0])),
         ("bad_pose", np.diag([1.0, 1.0, -1.0, 1.0])),
+        ("bad_pose", np.array([[1, 0, 0, 1e300], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])),
         ("identity_pose", np.eye(4)),
     ],
 )
@@ -304,6 +305,14 @@ def test_two_layouts_in_one_folder_is_an_error_naming_both(scan) -> None:
     assert detect(folder, "tum") == "tum"
 
 
+def test_names_that_are_no_text_are_told(tmp_path: Path) -> None:
+    """Such a name can come from a disk or from JSON, and fits into no shard."""
+    redwood.write(tmp_path / "half a \udcff", POSES)
+    (ref,) = find([str(tmp_path / "half a \udcff")])
+    with pytest.raises(ScanError, match=r"a name with 'half a \\udcff' is no text in UTF-8; rename it$"):
+        ref.load()
+
+
 def test_seven_scenes_sequences(tmp_path: Path) -> None:
     folder = tmp_path / "kitchen"
     seven_scenes.write_sequences(folder, {n: POSES[n] for n in range(5)})
@@ -336,7 +345,7 @@ def test_seven_scenes_two_images_for_one_frame_are_told(scan) -> None:
     one_line(error, "frame-000001.color.jpg", "frame-000001.color.png")
 
 
-@pytest.mark.parametrize("direction", ["0 0 0", "nan 0 1", "1 2"])
+@pytest.mark.parametrize("direction", ["0 0 0", "nan 0 1", "1 2", "1e-320 0 0", "1e308 0 1"])
 def test_seven_scenes_gravity_that_points_nowhere_is_refused(scan, direction: str) -> None:
     _, folder = scan("7scenes")
     (folder / "gravity-direction.txt").write_text(direction)
@@ -426,6 +435,16 @@ def test_tum_depth_serves_one_frame_and_only_near_in_time(scan) -> None:
         file.write(extra)
     dropped = reader("tum").read(folder).dropped
     assert [len(ids) for ids in dropped.values()] == [2]  # the two colour images contend for one depth image
+
+
+def test_tum_a_quaternion_beyond_all_bounds_is_no_pose(scan) -> None:
+    _, folder = scan("tum")
+    lines = (folder / "groundtruth.txt").read_text().splitlines()
+    spoilt = [line if line.startswith("#") else " ".join([*line.split()[:7], "1e308"]) for line in lines]
+    (folder / "groundtruth.txt").write_text("\n".join(spoilt[:-1] + lines[-1:]) + "\n")
+    scene = reader("tum").read(folder)
+    assert set(scene.dropped) == {"zero_pose"}
+    assert len(scene.dropped["zero_pose"]) >= len(POSES) - 2
 
 
 def test_tum_camera_from_the_name_or_the_list(scan) -> None:

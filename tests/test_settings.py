@@ -126,4 +126,6 @@ def test_shipped_recipes_are_sound_and_the_default_is_the_default():
 def test_errors_of_plain_trees_name_where_they_stand():
     with pytest.raises(HatchError, match=r"^build\.json: unknown key 'sed'; did you mean 'seed'\?"):
         validate(DataRecipe, {"sed": 1}, "build.json")
+    with pytest.raises(HatchError, match=r"^build\.json: [^\n]*'a b'[^\n]*$"):
+        validate(DataRecipe, {"a\nb": 1}, "build.json")
     assert yaml.safe_load(to_yaml(DataRecipe()))["seed"] == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import datasets
@@ -14,7 +15,7 @@ from PIL import Image
 
 from hatch_data import shards
 from hatch_data.errors import ShardError
-from hatch_data.patches import FlowField, PatchMap
+from hatch_data.patches import FLOW_STEPS, FlowField, PatchMap
 from hatch_data.shards import ActionLabel, Match, Row, ShardWriter, from_record, read_rows, row_id, shard_files
 
 COLORS = {"JPEG": (200, 40, 40), "PNG": (30, 60, 220)}
@@ -38,7 +39,7 @@ def random_match(rng: np.random.Generator, source: int, target: int, found: int)
         rng.uniform(size=12).astype(np.float32),
         rng.integers(0, 5, 12).astype(np.uint8),
     )
-    return Match(source, target, patches, FlowField(rng.integers(0, 65506, (6, 8, 2)).astype(np.uint16)))
+    return Match(source, target, patches, FlowField(rng.integers(0, FLOW_STEPS + 1, (6, 8, 2)).astype(np.uint16)))
 
 
 def random_row(seed: int) -> Row:
@@ -217,6 +218,34 @@ def test_a_file_damaged_inside_is_named(tmp_path):
     whole[start : start + column.total_compressed_size] = b"\xff" * column.total_compressed_size
     path.write_bytes(whole)
     assert said(tmp_path).startswith(f"{path}: row group 0 is damaged")
+
+
+@pytest.mark.parametrize("name", ["world_from_camera", "intrinsics", "up"])
+def test_numbers_that_are_not_finite_are_told(tmp_path, name):
+    row = random_row(1)
+    spoilt = np.full_like(np.asarray(getattr(row, name), np.float64), np.nan)
+    write(tmp_path, [replace(row, **{name: spoilt if name == "up" else list(spoilt)})])
+    assert f"column '{name}' has a number that is not finite" in said(tmp_path)
+
+
+@pytest.mark.parametrize(("place", "number"), [(0, 60001), (0, 65506), (1, 60001)])
+def test_a_flow_that_leads_nowhere_is_told(tmp_path, place, number):
+    """Maps are counted from it without a look at where it leads."""
+    row = random_row(1)
+    first = row.matches[0]
+    values = first.flow.values.copy()
+    write(tmp_path, [replace(row, matches=[replace(first, flow=FlowField(values))])])
+    assert len(list(read_rows(tmp_path))) == 1
+    values[-1, -1, place] = number
+    write(tmp_path, [replace(row, matches=[replace(first, flow=FlowField(values))])])
+    assert "'matches.flow' has a number that is neither a position nor a code" in said(tmp_path)
+
+
+def test_a_row_group_with_columns_of_several_lengths_is_told(tmp_path, monkeypatch):
+    path = write(tmp_path, [random_row(seed) for seed in range(3)])
+    whole = pq.ParquetFile.read_row_group
+    monkeypatch.setattr(pq.ParquetFile, "read_row_group", lambda *args, **kind: whole(*args, **kind)[:2])
+    assert said(tmp_path) == f"{path}: row group 0 is damaged (2 rows of 3); rebuild this folder"
 
 
 def test_a_table_of_another_form_is_named_with_what_it_lacks(tmp_path):

@@ -15,17 +15,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
-from PIL import Image
+from PIL import Image, ImageOps
 
-from hatch_data.actions import ActionLanguage, encode, execute, format_pairs, parse_text, to_json, to_text
+from hatch_data.actions import ActionLanguage, encode, format_pairs, parse_text, to_json, to_text
 from hatch_data.cli import main
 from hatch_data.errors import ShardError
-from hatch_data.geometry import rotation_from_heading_pitch_roll
-from hatch_data.motion import apply, motion_between
+from hatch_data.motion import motion_between
 from hatch_data.patches import FLOW_CODE, FlowField, rebin
 from hatch_data.shards import MANIFEST, SCHEMA, shard_files
 from hatch_data.verify import Report, verify
-from hatch_data.verify.rows import walk
 from tests.builds import build_small
 from tests.layouts import redwood, room
 
@@ -210,20 +208,20 @@ def cut_image(record: Record) -> None:
     record["images"][0]["bytes"] = record["images"][0]["bytes"][:-2000]
 
 
-def smaller_image(record: Record) -> None:
-    image = Image.open(io.BytesIO(record["images"][0]["bytes"])).resize((160, 120))
+def set_image(record: Record, k: int, change: Callable[[Image.Image], Image.Image]) -> None:
     buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=95)
-    record["images"][0]["bytes"] = buffer.getvalue()
+    change(Image.open(io.BytesIO(record["images"][k]["bytes"]))).save(buffer, "JPEG", quality=95)
+    record["images"][k]["bytes"] = buffer.getvalue()
+
+
+def smaller_image(record: Record) -> None:
+    set_image(record, 0, lambda image: image.resize((160, 120)))
 
 
 def negative_image(record: Record) -> bool | None:
     if min((flow(record, k)[..., 0] < FLOW_CODE).sum() for k in (0, 1)) < 300:
         return False
-    image = Image.open(io.BytesIO(record["images"][1]["bytes"]))
-    buffer = io.BytesIO()
-    Image.fromarray(255 - np.asarray(image)).save(buffer, "JPEG", quality=95)
-    record["images"][1]["bytes"] = buffer.getvalue()
+    set_image(record, 1, ImageOps.invert)
     return None
 
 
@@ -335,12 +333,11 @@ def flow_too_short(record: Record) -> None:
     record["matches"][0]["flow"] = record["matches"][0]["flow"][:-4]
 
 
-FALSIFICATIONS: list[tuple[Callable[[Record], bool | None], str]] = [
+#: What is changed, and the checks that have to catch it.
+FALSIFICATIONS: list[tuple[Any, ...]] = [
     (turned_pose, "epipolar geometry"),
-    (moved_pose, "actions lead there"),
-    (moved_pose, "epipolar geometry"),
-    (inverted_poses, "epipolar geometry"),
-    (inverted_poses, "actions lead there"),
+    (moved_pose, "actions lead there", "epipolar geometry"),
+    (inverted_poses, "actions lead there", "epipolar geometry"),
     (poses_of_opengl, "epipolar geometry"),
     (mirrored_pose, "poses"),
     (tilted_up, "actions lead there"),
@@ -348,12 +345,11 @@ FALSIFICATIONS: list[tuple[Callable[[Record], bool | None], str]] = [
     (negative_image, "matches look alike"),
     (shifted_flow, "epipolar geometry"),
     (transposed_flow, "epipolar geometry"),
-    (unknown_flow_code, "epipolar geometry"),
+    (unknown_flow_code, "columns"),
     (action_off_by_a_step, "actions lead there"),
     (opposite_turn, "actions lead there"),
     (action_in_two_parts, "actions canonical"),
-    (json_says_else, "actions canonical"),
-    (json_says_else, "messages"),
+    (json_says_else, "actions canonical", "messages"),
     (broken_action, "actions canonical"),
     (cut_image, "images"),
     (smaller_image, "images"),
@@ -389,8 +385,9 @@ def test_untouched_builds_agree(build, small_build):
     assert {"answer: camera_motion", "answer: camera_position", "answer: patch_match"} <= set(report.checked)
 
 
-@pytest.mark.parametrize(("change", "check"), FALSIFICATIONS, ids=lambda value: getattr(value, "__name__", value))
-def test_a_false_row_is_caught(build, tmp_path, change, check):
+@pytest.mark.parametrize("case", FALSIFICATIONS, ids=lambda case: case[0].__name__)
+def test_a_false_row_is_caught(build, tmp_path, case):
+    change, *checks = case
     names: list[str] = []
 
     def wherever_it_makes_a_difference(records: list[Record]) -> None:
@@ -399,7 +396,8 @@ def test_a_false_row_is_caught(build, tmp_path, change, check):
     report = verify(falsified(build, tmp_path / "false", wherever_it_makes_a_difference))
     assert len(names) >= 3
     assert {one.where for one in report.disagreements} == set(names)
-    assert {one.where for one in report.disagreements if one.check == check} == set(names)
+    for check in checks:
+        assert {one.where for one in report.disagreements if one.check == check} == set(names)
 
 
 def test_a_false_surface_is_caught_by_the_way_back(build, tmp_path):
@@ -495,23 +493,6 @@ def test_what_only_the_scan_can_tell_is_caught(build, tmp_path):
     report = verify(folder, [SCENES])
     told = {(one.check, one.where) for one in report.disagreements}
     assert {("scan cameras", ids[0]), ("scan depth", ids[0]), ("bits of a fresh build", ids[1])} <= told
-
-
-def test_the_walk_ends_where_the_motion_does():
-    """Rotations in the world against angles against gravity, on random poses."""
-    rng = np.random.default_rng(0)
-    for vocabulary in ("full", "hatch"):
-        language = ActionLanguage(vocabulary=vocabulary)
-        for _ in range(200):
-            up = rng.normal(size=3)
-            up /= np.linalg.norm(up)
-            poses = np.stack([np.eye(4)] * 2)
-            for k in (0, 1):
-                angles = rng.uniform((-180, -80, -60), (180, 80, 60))
-                poses[k, :3, :3] = rotation_from_heading_pitch_roll(*angles, up)
-                poses[k, :3, 3] = rng.normal(size=3)
-            actions = encode(motion_between(*poses, up), language)
-            assert np.allclose(walk(poses[0], actions, up), apply(poses[0], execute(actions), up), atol=1e-7)
 
 
 def run(*arguments: str) -> tuple[int, str, str]:

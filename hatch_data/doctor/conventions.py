@@ -52,16 +52,20 @@ ALIKE = 0.1
 #: not convention.
 CLOSE, CLOSE_S = 0.06, 0.035
 
-KINDS = {
-    "pose": "inverted poses",
-    "camera_axes": "opengl axes",
-    "rotate": "rotated frames",
-    "pose_shift": "shifted poses",
-    "time_shift_s": "shifted poses",
-    "intrinsics_scale": "intrinsics",
-    "focal_scale": "intrinsics",
-    "depth_is": "ray distance",
-    "depth_scale": "depth scale",
+#: Setting -> the kind of verdict that proposes it, and what is then said; its value stands in braces.
+TOLD = {
+    "pose": ("inverted poses", "poses lead from the world to the camera"),
+    "camera_axes": ("opengl axes", "camera axes are those of OpenGL: y up, z back"),
+    "rotate": (
+        "rotated frames",
+        "images are turned against their poses; turning them clockwise by {} degrees puts it right",
+    ),
+    "pose_shift": ("shifted poses", "frame n belongs to the pose of frame n {:+}"),
+    "time_shift_s": ("shifted poses", "a frame of stamp t belongs to the pose at t {:+} s (good to some 0.02 s)"),
+    "intrinsics_scale": ("intrinsics", "intrinsics are for images of another size"),
+    "focal_scale": ("intrinsics", "focal lengths are not those of these images"),
+    "depth_is": ("ray distance", "depth is distance along the ray, not along the optical axis"),
+    "depth_scale": ("depth scale", "depth is in another unit: {:g} times what is read"),
 }
 
 
@@ -262,8 +266,7 @@ def _blind_scale(bench: Bench, base: Trial) -> list[Verdict]:
     if not _good(base.agreement):
         return []
     low, high = _alike(bench, base)
-    known = _known_within(low, high)
-    if not known:
+    if not _known_within(low, high):
         return []
     text = f"the camera hardly moves against the depth: scales from {low:.2f} to {high:.2f} agree alike, so units of "
     return [Verdict("undecided", "depth scale", text + "1/4000 and 1/5000 m cannot be told apart")]
@@ -271,26 +274,13 @@ def _blind_scale(bench: Bench, base: Trial) -> list[Verdict]:
 
 def _verdict(bench: Bench, key: str, base: Trial, best: Trial) -> Verdict:
     value, fix = best.fix[key], best.fix
-    text = {
-        "pose": "poses lead from the world to the camera",
-        "camera_axes": "camera axes are those of OpenGL: y up, z back",
-        "rotate": f"images are turned against their poses; turning them clockwise by {value} degrees puts it right",
-        "pose_shift": f"frame n belongs to the pose of frame n {value if key == 'pose_shift' else 0:+}",
-        "time_shift_s": f"a frame of stamp t belongs to the pose at t {value if key == 'time_shift_s' else 0:+} s "
-        "(good to some 0.02 s)",
-        "intrinsics_scale": "intrinsics are for images of another size",
-        "focal_scale": "focal lengths are not those of these images",
-        "depth_is": "depth is distance along the ray, not along the optical axis",
-        "depth_scale": "depth is in another unit",
-    }[key]
+    kind, text = TOLD[key]
+    text = text.format(value)
     if key == "depth_scale":
         low, high = _alike(bench, best)
-        others = [scale for scale in _known_within(low, high) if abs(np.log(scale / value)) > 1e-3]
-        text += f": {value:g} times what is read" + (
-            f" (undecided: {', '.join(f'{s:g}' for s in others)} agree alike, {low:.3g} to {high:.3g})"
-            if others
-            else ""
-        )
+        others = [f"{scale:g}" for scale in _known_within(low, high) if abs(np.log(scale / value)) > 1e-3]
+        if others:
+            text += f" (undecided: {', '.join(others)} agree alike, {low:.3g} to {high:.3g})"
     # What the one repair does beside the others.
     without = bench.trial({k: v for k, v in fix.items() if k != key}) if len(fix) > 1 else base
-    return Verdict("fault", KINDS[key], text, {key: value}, bench.measure(without), bench.measure(best))
+    return Verdict("fault", kind, text, {key: value}, bench.measure(without), bench.measure(best))

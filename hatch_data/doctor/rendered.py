@@ -9,7 +9,7 @@ from typing import Any
 
 from hatch_data.depth_source import with_depth
 from hatch_data.doctor import appearance, registration
-from hatch_data.doctor.conventions import KINDS
+from hatch_data.doctor.conventions import TOLD
 from hatch_data.doctor.evidence import spread
 from hatch_data.doctor.verdicts import Verdict
 from hatch_data.errors import FrameError, ScanError
@@ -38,7 +38,7 @@ def find_repairs(scene: Scene) -> tuple[list[Verdict], dict[str, Any]]:
     if axes != "opencv":
         fix["camera_axes"] = axes
     told = f"outlines of the mesh meet gradients of {here:.2f} deviations in the images, {best:.2f} with the fix"
-    return [Verdict("fault", KINDS[key], told, {key: value}) for key, value in fix.items()], fix
+    return [Verdict("fault", TOLD[key][0], told, {key: value}) for key, value in fix.items()], fix
 
 
 def _strength(scene: Scene, settings: ScanSettings, wanted: set[str]) -> float:

@@ -26,7 +26,7 @@ from hatch_data.errors import ScanError
 from hatch_data.pipeline import SceneJob, SceneReport, build_scene
 from hatch_data.scans import ScanRef
 from hatch_data.scene import Frame, Scene
-from hatch_data.storage import NO_MORE, LocalStorage, RemoteStorage, refused, storage
+from hatch_data.storage import NO_MORE, LocalStorage, Storage, refused, storage
 
 RUNNING = ".running"
 REPORT = "report.json"
@@ -62,7 +62,7 @@ def _build(job: SceneJob) -> SceneReport:
     return report
 
 
-def _unforeseen(job: SceneJob, caught: Caught, stage: LocalStorage | RemoteStorage) -> Outcome:
+def _unforeseen(job: SceneJob, caught: Caught, stage: Storage) -> Outcome:
     error = caught.error
     if isinstance(error, OSError) and (error.errno in NO_MORE or str(stage) in str(error.filename or "")):
         return replace(failed(job, ""), stop=refused(error.filename or stage, error))
@@ -90,7 +90,7 @@ class Caught:
 
 
 @contextmanager
-def _scratch(stage: LocalStorage | RemoteStorage, scene: str) -> Iterator[Path]:
+def _scratch(stage: Storage, scene: str) -> Iterator[Path]:
     """A folder of this machine to build in, marked as running in the staging folder; gone afterwards.
 
     Its name is new each time: a worker that was given up may still be writing into its own.
@@ -114,7 +114,7 @@ def _scratch(stage: LocalStorage | RemoteStorage, scene: str) -> Iterator[Path]:
             stage.remove(place)
 
 
-def _publish(built: Path, stage: LocalStorage | RemoteStorage, scene: str) -> None:
+def _publish(built: Path, stage: Storage, scene: str) -> None:
     """Put a finished scene into its place: a rename here, an upload with the report last elsewhere."""
     stage.remove(scene)
     if isinstance(stage, LocalStorage):

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from hatch_data.preview.choose import Entry
 from hatch_data.sampling import rotation_between_deg
 from hatch_data.shards import read_group
-from hatch_data.spread import first_two_poses, mean_overlap
+from hatch_data.spread import MAP_COLUMNS, first_two_poses, mean_overlap
 
 #: Rows after which no further row group is read; the groups that are read are evenly spaced over the folder.
 ENOUGH_ROWS = 4000
@@ -37,7 +37,7 @@ def measure(rows: Sequence[Entry]) -> tuple[list[Distribution], int]:
     """Overlap, rotation and distance of the rows' first two views, and from how many rows."""
     groups = [next(members) for _, members in groupby(rows, key=lambda row: (row.shard, row.group))]
     step = max(1, round(len(rows) / ENOUGH_ROWS))
-    tables = [read_group(entry.shard, entry.group, ["world_from_camera", *_MATCH_COLUMNS]) for entry in groups[::step]]
+    tables = [read_group(entry.shard, entry.group, ["world_from_camera", *MAP_COLUMNS]) for entry in groups[::step]]
     looked_at = sum(len(table) for table in tables)
     first, second = (np.concatenate(poses) for poses in zip(*map(first_two_poses, tables), strict=True))
     overlap = np.concatenate([mean_overlap(table) for table in tables])
@@ -48,9 +48,6 @@ def measure(rows: Sequence[Entry]) -> tuple[list[Distribution], int]:
         Distribution("rotation", "°", rotation, _edges(rotation, 5.0)),
         Distribution("distance", "m", distance, _edges(distance, 0.1)),
     ], looked_at
-
-
-_MATCH_COLUMNS = [f"matches.list.element.{name}" for name in ("source_patch", "weight", "valid")]
 
 
 def _edges(values: NDArray[np.float64], finest: float) -> NDArray[np.float64]:

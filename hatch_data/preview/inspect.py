@@ -65,7 +65,7 @@ def inspect(folder: Path, out: Path | None = None, count: int = 12, row_id: str 
         drawn = picture.draw(row, entry.split)
         path = out / f"{_name(row.task)}-{_name(row.id)}.png"
         _write_bytes(path, drawn.png())
-        cards.append(page.card(page.Card(entry, row, drawn, path.name)))
+        cards.append(page.card(row, entry.split, drawn, path.name))
         shown.append((entry, path))
     title = f"{folder.resolve().name}: {len(rows):,} rows"
     write_text(out / PAGE_NAME, page.render(title, manifest, rows, spreads, looked_at, cards))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 from collections import Counter
-from dataclasses import dataclass
 from html import escape
 from typing import Any
 
@@ -16,20 +15,12 @@ from hatch_data.preview.wording import Line, action_lines, question_lines
 from hatch_data.shards import SPLITS, Row
 
 _MOST_SCANS = 30
+#: Reasons shown at once, the most frequent first.
+_MOST_REASONS = 12
 _SPLIT_RULES = {
     "space": "Splits are made by space: no place occurs in two splits.",
     "time": "Splits are stretches of time of the same scan: validation shows the same places, seen later.",
 }
-
-
-@dataclass(frozen=True)
-class Card:
-    """A row, where it lies, its picture, and the name of the picture's file beside the page."""
-
-    entry: Entry
-    row: Row
-    picture: Picture
-    file: str
 
 
 def render(
@@ -40,7 +31,7 @@ def render(
     return PAGE.substitute(
         title=escape(title),
         facts=_facts(manifest, rows),
-        counts=_counts(rows),
+        counts=_table(*count_table(rows)),
         reasons=_reasons(manifest["totals"]),
         scans=_scans(manifest["scenes"]),
         spreads="".join(_histogram(spread) for spread in spreads),
@@ -50,13 +41,12 @@ def render(
     )
 
 
-def card(shown: Card) -> str:
-    """One row as HTML, pictures inside."""
-    row, picture = shown.row, shown.picture
+def card(row: Row, split: str, picture: Picture, file: str) -> str:
+    """One row as HTML, pictures inside; `file` is that of the whole picture, beside the page."""
     messages = "".join(
         f"<dt>{escape(message['role'])}</dt><dd>{escape(message['content'])}</dd>" for message in row.messages
     )
-    about = " ".join(f"<span>{escape(word)}</span>" for word in (row.task, row.form, shown.entry.split) if word)
+    about = " ".join(f"<span>{escape(word)}</span>" for word in (row.task, row.form, split) if word)
     frames = ", ".join(f"{k}: {frame}" for k, frame in enumerate(row.frames, 1))
     return f"""<article id="{escape(row.id)}">
 <header><h3>{escape(row.scene)}</h3><p class="tags">{about}</p>
@@ -66,7 +56,7 @@ def card(shown: Card) -> str:
 <div class="below"><div class="words">{_lines(question_lines(row))}{_lines(action_lines(row, row.actions))}
 {_image(picture.crop(picture.stored), "stored", "The images as stored")}
 <details><summary>Messages</summary><dl>{messages}</dl></details>
-<p class="faint">The whole picture: <code>{escape(shown.file)}</code></p></div>
+<p class="faint">The whole picture: <code>{escape(file)}</code></p></div>
 {_image(picture.crop(picture.sketch), "sketch", "The cameras from above and the route of the actions")}</div>
 </article>"""
 
@@ -103,11 +93,6 @@ def _facts(manifest: dict[str, Any], rows: list[Entry]) -> str:
     return "".join(f"<p>{fact}</p>" for fact in facts)
 
 
-def _counts(rows: list[Entry]) -> str:
-    head, lines = count_table(rows)
-    return _table(head, lines)
-
-
 def count_table(rows: list[Entry]) -> tuple[list[str], list[list[Any]]]:
     """Rows by task and split: the head, and one line for each task and for all of them."""
     counts = Counter((row.task, row.split) for row in rows)
@@ -127,24 +112,20 @@ def _reasons(totals: dict[str, dict[str, int]]) -> str:
     }
     parts = []
     for key, name in names.items():
-        lines = [[reason.replace("_", " "), count] for reason, count in totals[key].items()]
-        parts.append(_table([name, "count"], lines or [["none", 0]]))
+        ranked = sorted(totals[key].items(), key=lambda item: (-item[1], item[0]))
+        lines = [[reason.replace("_", " "), count] for reason, count in ranked] or [["none", 0]]
+        shown, more = lines[:_MOST_REASONS], lines[_MOST_REASONS:]
+        rest = f"<details><summary>{len(more)} more</summary>{_table([name, 'count'], more)}</details>" if more else ""
+        parts.append(f"<div>{_table([name, 'count'], shown)}{rest}</div>")
     return "".join(parts)
 
 
 def _scans(scenes: dict[str, dict[str, Any]]) -> str:
     head = ["scan", "layout", "up", "frames used", "groups", "rows"]
-    lines = [
-        [
-            s["scene"],
-            s["layout"],
-            s["up_source"],
-            f"{s['used_frames']} of {s['frames']}",
-            s["groups"],
-            s["failure"] or sum(s["rows"].values()),
-        ]
-        for s in list(scenes.values())[:_MOST_SCANS]
-    ]
+    lines = []
+    for s in list(scenes.values())[:_MOST_SCANS]:
+        used, rows = f"{s['used_frames']} of {s['frames']}", s["failure"] or sum(s["rows"].values())
+        lines.append([s["scene"], s["layout"], s["up_source"], used, s["groups"], rows])
     more = len(scenes) - len(lines)
     return _table(head, lines) + (f"<p>... and {more:,} more, see build.json.</p>" if more else "")
 
@@ -154,10 +135,8 @@ def _table(head: list[str], lines: list[list[Any]]) -> str:
         return f'<td class="n">{value:,}</td>' if isinstance(value, int) else f"<td>{escape(str(value))}</td>"
 
     numeric = [all(isinstance(line[k], int) for line in lines) for k in range(len(head))]
-    top = "".join(
-        f'<th class="n">{escape(name)}</th>' if is_number else f"<th>{escape(name)}</th>"
-        for name, is_number in zip(head, numeric, strict=True)
-    )
+    kinds = [' class="n"' if is_number else "" for is_number in numeric]
+    top = "".join(f"<th{kind}>{escape(name)}</th>" for kind, name in zip(kinds, head, strict=True))
     body = "".join(f"<tr>{''.join(cell(value) for value in line)}</tr>" for line in lines)
     return f'<div class="wide"><table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
 

@@ -10,9 +10,10 @@ import matplotlib
 import numpy as np
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
-from hatch_data.errors import ShardError
+from hatch_data.errors import FrameError, ShardError
+from hatch_data.images import decode as decode_rgb
 from hatch_data.patches import Visibility
 from hatch_data.preview import overlay, sketch
 from hatch_data.preview.canvas import FAINT, STYLE, Box, Canvas
@@ -110,7 +111,8 @@ def draw(row: Row, split: str = "") -> Picture:
         left = WIDTH_PX - _MARGIN - _SKETCH_PX
         side = _SKETCH_PX - 30
         sketch.draw_sketch(canvas.axes((left + 30, layout.text_top + 8, side, side)), row)
-        for number, text in enumerate(_ending(row)):
+        ending = "".join(sketch.ending(row, label) for label in sketch.routed(row)[:1])
+        for number, text in enumerate(textwrap.wrap(ending, 72)):
             canvas.text(left - 20, layout.text_top + _SKETCH_PX + 48 + 21 * number, text, color=FAINT, size=10.5)
         pixels = canvas.pixels()
     strip = max(box[1] + box[3] for box in layout.large.values())
@@ -126,16 +128,9 @@ def draw(row: Row, split: str = "") -> Picture:
 def decode(row: Row, image: int) -> NDArray[np.uint8]:
     """(h, w, 3) pixels of an image of a row. Raises `ShardError`."""
     try:
-        return np.asarray(Image.open(io.BytesIO(row.images[image])).convert("RGB"))
-    except (OSError, UnidentifiedImageError, SyntaxError) as error:
-        raise ShardError(
-            f"row {row.id}: image {image + 1} ({row.frames[image]}) does not decode ({error}); rebuild this folder"
-        ) from None
-
-
-def _ending(row: Row) -> list[str]:
-    sentences = [sketch.ending(row, label) for label in sketch.routed(row)[:1]]
-    return [line for sentence in sentences for line in textwrap.wrap(sentence, 72)]
+        return np.asarray(decode_rgb(row.images[image], row.frames[image]))
+    except FrameError as error:
+        raise ShardError(f"row {row.id}: image {image + 1}: {error}; rebuild this folder") from None
 
 
 def _side_by_side(aspects: list[float], top: float, room: float, tallest: float) -> list[Box]:

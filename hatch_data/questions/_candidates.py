@@ -22,10 +22,10 @@ from hatch_data.questions._objects import Seen, apart, capital, clear, marks, na
 #: Colors of candidates; what they are compared with is red.
 REFERENCE = "red"
 CANDIDATES = ("blue", "green", "yellow")
-#: An object can be found again in a view that shows it in this share of its pixels.
-SHOWN_SHARE = 0.002
 #: An object that is cut off or half hidden is still evident where it fills this share of a view.
 EVIDENT_SHARE = 0.02
+#: Who knows it from its mark in another view finds it again from this share on.
+AGAIN_SHARE = 0.008
 #: A side is fair up to this angle from its middle, and from this distance in the plan on.
 SIDE_DEG, LEAST_DISTANCE_M = 30.0, 0.5
 SIDES = ("in front of", "to the left of", "behind", "to the right of")
@@ -55,14 +55,9 @@ def one_each(
     return found
 
 
-def shows(group: ViewGroup, k: int, index: int) -> bool:
-    """Whether view k shows enough of an object to be found again."""
-    return any(one.index == index and one.share >= SHOWN_SHARE for one in group.sightings(k))
-
-
-def evident(group: ViewGroup, k: int) -> set[int]:
-    """Objects that nobody would miss in view k."""
-    large = {one.index for one in group.sightings(k) if one.share >= EVIDENT_SHARE}
+def evident(group: ViewGroup, k: int, least_share: float = EVIDENT_SHARE) -> set[int]:
+    """Objects that nobody would miss in view k: clear, or large even where cut off."""
+    large = {one.index for one in group.sightings(k) if one.share >= least_share}
     return large | {one.index for one in clear(group, k)}
 
 

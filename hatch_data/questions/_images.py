@@ -18,6 +18,7 @@ _COMPARATIVES = {
     "lowest": "lower",
     "most": "more",
     "nearest": "nearer",
+    "the most": "more",
 }
 
 

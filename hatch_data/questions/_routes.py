@@ -7,17 +7,15 @@ from itertools import combinations, permutations
 import numpy as np
 
 from hatch_data.group import ViewGroup
-from hatch_data.routes import shortest_route
+from hatch_data.routes import HARDLY, shortest_route
 
-#: Two views that share less than this are joined through others; what is shown helps little without these.
-HARDLY = 0.1
 #: Views of a group looked at: the overlaps of all their pairs are needed.
 MOST_VIEWS = 4
 
 
 def indirect_routes(group: ViewGroup, rng: np.random.Generator) -> list[tuple[int, ...]]:
     """Routes of three or more views, in random order: each view overlaps with the next by `routes.LEAST_OVERLAP`, the
-    ends by less than `HARDLY`."""
+    ends by less than `routes.HARDLY`."""
     views = rng.permutation(len(group))[:MOST_VIEWS].tolist()
     overlap = np.zeros((len(views), len(views)))
     for a, b in combinations(range(len(views)), 2):

@@ -21,7 +21,7 @@ PHRASINGS = (
 )
 SCALE = (
     "The coordinates (x, y) are normalized to a 0-1000 scale, with the top-left corner as the origin of the image; "
-    "the depth is that of the camera of image 2 as image 1 sees it."
+    "the depth is measured along the viewing direction of image 1."
 )
 INSTRUCTION = "Answer with coordinates and depth, such as '(512, 430), 1.2 m'."
 
@@ -36,7 +36,8 @@ def ask(group: ViewGroup, rng: np.random.Generator) -> Question | Rejection:
         return Rejection("not_in_front")
     if not (0 <= x <= 1 and 0 <= y <= 1):
         return Rejection("outside_image")
-    answer = f"({round(1000 * x)}, {round(1000 * y)}), {depth_m:.1f} m"
-    sentence = f"In image 1 the camera of image 2 stands at {answer} deep."
+    at, depth = f"({round(1000 * x)}, {round(1000 * y)})", f"{depth_m:.1f} m"
+    answer = f"{at}, {depth}"
+    sentence = f"In image 1 the camera of image 2 is at {at}, at a depth of {depth}."
     place = (1000 * x / CLEAR_PLACE, 1000 * y / CLEAR_PLACE, log(depth_m) / log(CLEAR_RATIO))
     return Question(f"{choose(PHRASINGS, rng)} {SCALE}", answer, sentence, INSTRUCTION, place=place)

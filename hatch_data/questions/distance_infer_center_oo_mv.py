@@ -6,7 +6,7 @@ import numpy as np
 
 from hatch_data.group import ViewGroup
 from hatch_data.questions import Question, Rejection, choose
-from hatch_data.questions._objects import BY_CENTERS, CLEAR_RATIO, WORD_M, capital, marks, named, pick_spread
+from hatch_data.questions._objects import BY_CENTERS, CLEAR_RATIO, WORD_M, capital, marks, subjects, told
 
 VIEWS = (2, 4)
 NEARER, FARTHER = ("closer to", "nearer to"), ("farther from", "more distant from")
@@ -25,11 +25,10 @@ def ask(group: ViewGroup, rng: np.random.Generator) -> Question | Rejection:
 
     Rejected: `no_objects`, `too_few_clear_objects`, `alike` (the distances differ by less than 0.3 m or a quarter).
     """
-    objects = subjects(group, ("red", "green", "blue"), rng)
+    objects = subjects(group, ("red", *(OPTIONS[k] for k in rng.permutation(2))), rng)
     if isinstance(objects, Rejection):
         return objects
-    red, *others = objects.values()
-    distances = [float(np.linalg.norm(one.center - red.center)) for one in others]
+    distances = [float(np.linalg.norm(objects[color].center - objects["red"].center)) for color in OPTIONS]
     near_m, far_m = sorted(distances)
     if far_m < max(near_m + WORD_M, near_m * CLEAR_RATIO):
         return Rejection("alike")
@@ -37,6 +36,6 @@ def ask(group: ViewGroup, rng: np.random.Generator) -> Question | Rejection:
     answer = OPTIONS[distances.index(near_m if nearer else far_m)]
     side = choose(NEARER if nearer else FARTHER, rng)
     text = choose(PHRASINGS, rng).format(side=side, **{color: f"the object in the {color} box" for color in objects})
-    sentence = told(f"{{{{answer}}}} is {side} {{red}}.".replace("{{answer}}", "{" + answer + "}"), objects, answer)
+    sentence = told(f"{{{answer}}} is {side} {{red}}.", objects, answer)
     options = tuple(OPTIONS[k] for k in rng.permutation(2))
     return Question(capital(f"{text} {BY_CENTERS}"), answer, sentence, INSTRUCTION, options, markers=marks(objects))

@@ -7,26 +7,26 @@ import numpy as np
 
 from hatch_data.group import ViewGroup
 from hatch_data.questions import Question, Rejection, choose
-from hatch_data.questions._candidates import CANDIDATES, REFERENCE, boxed, clear_in, one_each, shows, side, which
+from hatch_data.questions._candidates import CANDIDATES, REFERENCE, boxed, clear_in, evident, one_each, side, which
 from hatch_data.questions._objects import Seen, clear, horizontal_m, in_front, offset_facing
 
 VIEWS = (2, 6)
 #: The observer is at least this far from the middle object, in the plan: else there is no line of sight to speak of.
 LEAST_AWAY_M = 0.8
 PHRASINGS = (
-    "From the viewpoint presented in image {k}, what is {side} {red}?",
+    "From the viewpoint presented in image {k}, which other marked object is {side} {red}?",
     "Seen from where image {k} was taken, which of the other marked objects is {side} {red}?",
     "You stand at the viewpoint of image {k} and face {red}. Which marked object is {side} it?",
 )
-HINT = "In front of it means nearer to you along the line from you to it, behind it means farther away."
+HINT = "Along the line from you to it, in front of it means nearer to you, and behind it means farther away."
 
 
 def ask(group: ViewGroup, rng: np.random.Generator) -> Question | Rejection:
     """One of two or three objects marked in other images, in the plan, along the line of sight to the red one.
 
-    Rejected: `no_objects`, `no_middle_object` (none that is clear in the view asked about, 0.8 m away, and seen in
-    another), `too_few_sides` (of those clear in other images and before the observer, no two lie clearly on different
-    sides of it).
+    Rejected: `no_objects`, `no_middle_object` (none that is clear in the view asked about, 0.8 m away, and evident
+    in another), `too_few_sides` (of those clear in other images and before the observer, no two lie clearly on
+    different sides of it).
     """
     if not group.instances:
         return Rejection("no_objects")
@@ -36,7 +36,8 @@ def ask(group: ViewGroup, rng: np.random.Generator) -> Question | Rejection:
     middles = [
         one
         for one in clear(group, k)
-        if horizontal_m(stand, one.center, up) >= LEAST_AWAY_M and any(shows(group, i, one.index) for i in elsewhere)
+        if horizontal_m(stand, one.center, up) >= LEAST_AWAY_M
+        and any(one.index in evident(group, i) for i in elsewhere)
     ]
     if not middles:
         return Rejection("no_middle_object")

@@ -8,12 +8,13 @@ import numpy as np
 from hatch_data.group import ViewGroup
 from hatch_data.questions import Question, Rejection, choose
 from hatch_data.questions._candidates import (
+    AGAIN_SHARE,
     CANDIDATES,
     REFERENCE,
     boxed,
     clear_in,
+    evident,
     one_each,
-    shows,
     side,
     spread_deg,
     which,
@@ -25,7 +26,7 @@ VIEWS = (2, 6)
 #: From the object, some two of the views lie in directions that differ by this.
 LEAST_SPREAD_DEG = 30.0
 PHRASINGS = (
-    "If you are standing at the viewpoint presented in image {k}, what is {side} you?",
+    "If you are standing at the viewpoint presented in image {k}, which other marked object is {side} you?",
     "From the viewpoint presented in image {k}, which of the other marked objects is {side} you?",
     "Of the other marked objects, which is {side} you when you stand where image {k} was taken and look the same way?",
 )
@@ -35,7 +36,7 @@ def ask(group: ViewGroup, rng: np.random.Generator) -> Question | Rejection:
     """One of two or three objects marked in the other images, about an observer who looks at what all images show.
 
     Rejected: `no_objects`, `looks_steeply`, `no_common_object` (none that is clear in the view asked about, the only
-    one of its name, and shown by all, from sides at least 30 degrees apart), `too_few_sides` (of those clear in other
+    one of its name, and evident in all, from sides at least 30 degrees apart), `too_few_sides` (of those clear in other
     images, no two objects lie clearly on different sides).
     """
     if not group.instances:
@@ -47,7 +48,7 @@ def ask(group: ViewGroup, rng: np.random.Generator) -> Question | Rejection:
     middles = [
         one
         for one in clear(group, k)
-        if all(shows(group, i, one.index) for i in elsewhere)
+        if all(one.index in evident(group, i, AGAIN_SHARE) for i in elsewhere)
         and spread_deg(group, one.center) >= LEAST_SPREAD_DEG
         and unique(group, one)
     ]

@@ -18,7 +18,7 @@ VIEWS = (2, 6)
 SPOT_M, LEAST_TURN_DEG = 0.5, 15.0
 STEP_DEG = 5
 PHRASINGS = (
-    "If you are standing at the viewpoint presented in image {k}, what is {side} you?",
+    "If you are standing at the viewpoint presented in image {k}, which marked object is {side} you?",
     "From the viewpoint presented in image {k}, which of the marked objects is {side} you?",
     "You stand where the images were taken and face what image {k} shows. Which marked object is {side} you?",
 )

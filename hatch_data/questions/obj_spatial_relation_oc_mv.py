@@ -6,7 +6,16 @@ import numpy as np
 
 from hatch_data.group import ViewGroup
 from hatch_data.questions import Question, Rejection, choose
-from hatch_data.questions._objects import BY_CENTERS, LEAVE_OUT, marks, offset, pointed, relation, subject_elsewhere, told
+from hatch_data.questions._objects import (
+    BY_CENTERS,
+    LEAVE_OUT,
+    marks,
+    offset,
+    pointed,
+    relation,
+    subject_elsewhere,
+    told,
+)
 
 VIEWS = (2, 4)
 PHRASINGS = (

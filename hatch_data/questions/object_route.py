@@ -7,7 +7,7 @@ import numpy as np
 from hatch_data.group import ViewGroup
 from hatch_data.questions import Question, Rejection, choose
 from hatch_data.questions._candidates import boxed, left_deg
-from hatch_data.questions._objects import capital, horizontal_m, marks, named, offset_facing, pick_spread
+from hatch_data.questions._objects import horizontal_m, marks, offset_facing, subjects, told
 
 VIEWS = (2, 6)
 #: Legs are at least this long in the plan.
@@ -30,22 +30,19 @@ def ask(group: ViewGroup, rng: np.random.Generator) -> Question | Rejection:
     Rejected: `no_objects`, `too_few_clear_objects`, `too_near` (a leg under 0.7 m), `on_a_border` (the turn is
     more than 30 degrees off straight on, left, right or back).
     """
-    if not group.instances:
-        return Rejection("no_objects")
-    chosen = pick_spread(group, 3, rng)
-    if chosen is None:
-        return Rejection("too_few_clear_objects")
-    red, green, blue = chosen
+    objects = subjects(group, ("red", "green", "blue"), rng)
+    if isinstance(objects, Rejection):
+        return objects
+    red, green, blue = (one.center for one in objects.values())
     up = group.up
-    if min(horizontal_m(green.center, blue.center, up), horizontal_m(blue.center, red.center, up)) < LEAST_LEG_M:
+    if min(horizontal_m(green, blue, up), horizontal_m(blue, red, up)) < LEAST_LEG_M:
         return Rejection("too_near")
-    arrived = offset_facing(green.center, blue.center, up, blue.center)
-    angle = left_deg(offset_facing(green.center, blue.center, up, red.center) - arrived) % 360
+    arrived = offset_facing(green, blue, up, blue)
+    angle = left_deg(offset_facing(green, blue, up, red) - arrived) % 360
     nearest = round(angle / 90)
     if abs(angle - 90 * nearest) > SIDE_DEG:
         return Rejection("on_a_border")
     answer = TURNS[nearest % 4]
-    objects = {"red": red, "green": green, "blue": blue}
     text = choose(PHRASINGS, rng).format(**{color: boxed(color) for color in objects})
-    sentence = f"On the way from {named(green, 'green')} to {named(red, 'red')}, {answer} at {named(blue, 'blue')}."
-    return Question(text, answer, capital(sentence), INSTRUCTION, markers=marks(objects))
+    sentence = told("On the way from {green} to {red}, {answer} at {blue}.", objects, answer)
+    return Question(text, answer, sentence, INSTRUCTION, markers=marks(objects))

@@ -7,8 +7,9 @@ import numpy as np
 from hatch_data.geometry import unit
 from hatch_data.group import ViewGroup
 from hatch_data.questions import Question, Rejection, choose
-from hatch_data.questions._candidates import REFERENCE, boxed, clear_in, shows
-from hatch_data.questions._objects import capital, marks, named, place_of_length
+from hatch_data.questions._candidates import REFERENCE, boxed, clear_in, evident
+from hatch_data.questions._objects import marks, told
+from hatch_data.questions._points import length_place
 from hatch_data.scene import Instance
 
 VIEWS = (2, 8)
@@ -34,15 +35,15 @@ INSTRUCTION = "Answer in meters with two decimals, such as '0.75 m'."
 def ask(group: ViewGroup, rng: np.random.Generator) -> Question | Rejection:
     """The size along `up`, or the longer of the two sizes across, of the object's box.
 
-    Rejected: `no_objects`, `too_few_clear_objects`, `seen_once` (no second view shows it), `tilted` (no axis of its box
-    is vertical), `too_small` (under 0.15 m).
+    Rejected: `no_objects`, `too_few_clear_objects`, `seen_once` (evident in no second view), `tilted` (no axis of its
+    box is vertical), `too_small` (under 0.15 m).
     """
     if not group.instances:
         return Rejection("no_objects")
     objects = clear_in(group, range(len(group)), rng)
     if not objects:
         return Rejection("too_few_clear_objects")
-    again = [one for one in objects if any(shows(group, k, one.index) for k in range(len(group)) if k != one.view)]
+    again = [one for one in objects if any(one.index in evident(group, k) for k in range(len(group)) if k != one.view)]
     if not again:
         return Rejection("seen_once")
     red = again[0]
@@ -55,9 +56,9 @@ def ask(group: ViewGroup, rng: np.random.Generator) -> Question | Rejection:
         return Rejection("too_small")
     text = choose(PHRASINGS[what], rng).format(red=boxed(REFERENCE))
     answer = f"{value_m:.2f} m"
-    sentence = capital(f"{named(red, REFERENCE)} has a {what} of {answer}.")
-    place = place_of_length(value_m)
-    return Question(text, answer, sentence, INSTRUCTION, key=what, place=place, markers=marks({REFERENCE: red}))
+    measured, place = {REFERENCE: red}, length_place(value_m)
+    sentence = told(f"{{red}} has a {what} of {{answer}}.", measured, answer)
+    return Question(text, answer, sentence, INSTRUCTION, key=what, place=place, markers=marks(measured))
 
 
 def upright_sizes(instance: Instance, up: np.ndarray) -> dict[str, float] | None:

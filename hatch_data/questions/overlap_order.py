@@ -14,8 +14,8 @@ VIEWS = (3, 8)
 LEAST_OVERLAP, MARGIN = 0.15, 0.1
 PHRASINGS = (
     "Which of {others} overlaps {most} with image 1, that is, shows the {largest} part of what image 1 shows?",
-    "Of {others}, which one sees {most} of the surface that is visible in image 1?",
-    "Which of {others} has {most} in common with image 1?",
+    "Of {others}, which one sees {the_most} of the surface that is visible in image 1?",
+    "Which of {others} has {the_most} in common with image 1?",
 )
 
 
@@ -36,7 +36,7 @@ def ask(group: ViewGroup, rng: np.random.Generator) -> Question | Rejection:
         return Rejection("overlaps_alike")
     labels = options(others)
     answer = labels[int(shares.argmax())]
-    most, largest = among(len(others), "most"), among(len(others), "largest")
-    sentence = f"{answer.capitalize()} overlaps {most} with image 1."
-    text = choose(PHRASINGS, rng).format(others=listed(others), most=most, largest=largest)
+    words = {word.replace(" ", "_"): among(len(others), word) for word in ("most", "the most", "largest")}
+    sentence = f"{answer.capitalize()} overlaps {words['most']} with image 1."
+    text = choose(PHRASINGS, rng).format(others=listed(others), **words)
     return Question(text, answer, sentence, INSTRUCTION, labels)

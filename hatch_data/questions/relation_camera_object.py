@@ -9,7 +9,7 @@ from hatch_data.motion import Motion
 from hatch_data.questions import Question, Rejection, choose
 from hatch_data.questions._candidates import REFERENCE, boxed, clear_in
 from hatch_data.questions._directions import DIRECTIONS, direction, looks_steeply
-from hatch_data.questions._objects import capital, marks, named
+from hatch_data.questions._objects import capital, marks, told
 
 VIEWS = (2, 4)
 PHRASINGS = (
@@ -40,5 +40,6 @@ def ask(group: ViewGroup, rng: np.random.Generator) -> Question | Rejection:
     if isinstance(answer, Rejection):
         return answer
     text = capital(choose(PHRASINGS, rng).format(k=k + 1, red=boxed(REFERENCE)))
-    sentence = capital(f"{named(red, REFERENCE)} lies, from the camera of image {k + 1}, in the direction {answer}.")
-    return Question(text, answer, sentence, INSTRUCTION, markers=marks({REFERENCE: red}))
+    objects = {REFERENCE: red}
+    sentence = told(f"From the camera of image {k + 1}, the position of {{red}} is: {{answer}}.", objects, answer)
+    return Question(text, answer, sentence, INSTRUCTION, markers=marks(objects))

@@ -9,7 +9,7 @@ from hatch_data.motion import Motion
 from hatch_data.questions import Question, Rejection, choose
 from hatch_data.questions._candidates import boxed
 from hatch_data.questions._directions import DIRECTIONS, direction, looks_steeply
-from hatch_data.questions._objects import capital, marks, named, pick
+from hatch_data.questions._objects import marks, subjects, told
 
 VIEWS = (2, 4)
 PHRASINGS = (
@@ -26,22 +26,16 @@ def ask(group: ViewGroup, rng: np.random.Generator) -> Question | Rejection:
     Rejected: `no_objects`, `too_few_clear_objects`, `looks_steeply`, `too_near`, `mostly_vertical`, `on_a_border`
     (`_directions.direction`).
     """
-    if not group.instances:
-        return Rejection("no_objects")
-    chosen = pick(group, rng.permutation(len(group))[:2].tolist(), rng)
-    if chosen is None:
-        return Rejection("too_few_clear_objects")
+    objects = subjects(group, ("red", "blue"), rng)
+    if isinstance(objects, Rejection):
+        return objects
     k = int(rng.integers(len(group)))
     if looks_steeply(group, k):
         return Rejection("looks_steeply")
-    red, blue = chosen
-    way = group.from_view(k, red.center) - group.from_view(k, blue.center)
+    way = group.from_view(k, objects["red"].center) - group.from_view(k, objects["blue"].center)
     answer = direction(Motion(*way.tolist()))
     if isinstance(answer, Rejection):
         return answer
     text = choose(PHRASINGS, rng).format(k=k + 1, red=boxed("red"), blue=boxed("blue"))
-    sentence = (
-        f"{named(red, 'red')} lies, from {named(blue, 'blue')} and with front as image {k + 1} looks, "
-        f"in the direction {answer}."
-    )
-    return Question(text, answer, capital(sentence), INSTRUCTION, markers=marks({"red": red, "blue": blue}))
+    sentence = f"With front as image {k + 1} looks, the position of {{red}} relative to {{blue}} is: {{answer}}."
+    return Question(text, answer, told(sentence, objects, answer), INSTRUCTION, markers=marks(objects))

@@ -19,7 +19,9 @@ PHRASINGS = (
     "By which movement and rotation does the observer get from image 1 to image 2?",
     "What is the change of view from image 1 to image 2?",
 )
-FRAME = "Movements are along the heading of image 1, across it, and vertical; rotations follow."
+FRAME = (
+    "All movements come first, with forward being where image 1 faces, level with the ground; then come the rotations."
+)
 INSTRUCTION = """Provide the camera movement and rotation in the following format:
 move_<right_or_left>:<meters>,move_<down_or_up>:<meters>,move_<forward_or_backward>:<meters>,\
 rotate_<down_or_up>:<degrees>,rotate_<right_or_left>:<degrees>

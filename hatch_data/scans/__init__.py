@@ -68,7 +68,14 @@ class ScanRef:
             from hatch_data.scans import synthetic
 
             return synthetic.read(self.path)
-        return reader(self.layout).read(Path(self.path))
+        scene = reader(self.layout).read(Path(self.path))
+        names = (scene.id, scene.space, *(frame.id for frame in scene.frames), *(one.label for one in scene.instances))
+        try:
+            "".join(names).encode()
+        except UnicodeEncodeError as error:
+            part = ascii(error.object[max(error.start - 20, 0) : error.end])
+            raise ScanError(f"{self.path}: a name with {part} is no text in UTF-8; rename it") from None
+        return scene
 
 
 def detect(path: Path, layout: str | None = None) -> str | None:

@@ -12,7 +12,7 @@ from scipy.spatial import ConvexHull, QhullError
 from hatch_data.errors import ScanError
 from hatch_data.geometry import Array, horizontal_axes, nearest_rigid, unit
 from hatch_data.scans import files
-from hatch_data.scene import Instance
+from hatch_data.scene import Instance, within_reach
 
 
 def instances_of_points(labels: Mapping[str, str], groups: Mapping[str, Array], up: Array) -> list[Instance]:
@@ -85,10 +85,10 @@ def ply_vertices(ply: Path, attribute: str) -> tuple[Array, NDArray]:
     try:
         mesh = trimesh.load(ply, process=False)
         values = mesh.metadata["_ply_raw"]["vertex"]["data"][attribute]
-    except (*files.UNREADABLE, *files.MALFORMED, MemoryError) as error:
+    except (*files.UNREADABLE, *files.MALFORMED, MemoryError, NameError) as error:  # NameError: a fault of trimesh
         raise ScanError(f"{ply}: no mesh whose vertices have '{attribute}' ({error!r}); copy it again") from error
     vertices, found = np.asarray(mesh.vertices, dtype=np.float64), np.asarray(values).reshape(-1)
-    if not np.isfinite(vertices).all() or len(vertices) != len(found):
+    if not within_reach(vertices) or len(vertices) != len(found):
         raise ScanError(f"{ply}: vertices that are nowhere, or not one '{attribute}' each; copy it again")
     return vertices, found
 
@@ -106,8 +106,6 @@ def stated_box(told: Mapping, source: Path) -> tuple[Array, Array]:
         raise ScanError(
             f"{source}: a box needs centroid, axesLengths and normalizedAxes ({error}); restore the file"
         ) from error
-    if not np.isfinite([*centre, *size]).all() or not np.abs(axes @ axes.T - np.eye(3)).max() <= 1e-2:
-        raise ScanError(
-            f"{source}: axes of a box are not at right angles, or its numbers are not finite; restore the file"
-        )
+    if not within_reach(np.array([centre, size])) or not np.abs(axes @ axes.T - np.eye(3)).max() <= 1e-2:
+        raise ScanError(f"{source}: axes of a box are not at right angles, or the box is nowhere; restore the file")
     return box_pose(axes, centre), size

@@ -152,9 +152,10 @@ def _pincam(file: Path | None) -> Camera | None:
     try:
         numbers = file.read_text().split() if file else []
         width, height, fx, fy, cx, cy = map(float, numbers)
-    except (OSError, ValueError):
+        camera = Camera(int(width), int(height), fx, fy, cx, cy)
+    except (OSError, OverflowError, ValueError):
         return None
-    return Camera(int(width), int(height), fx, fy, cx, cy) if min(width, height, fx, fy) > 0 else None
+    return camera if camera.sound else None
 
 
 def _trajectory(file: Path) -> Trajectory:

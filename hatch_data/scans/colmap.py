@@ -8,6 +8,7 @@ metres first (`colmap model_aligner`). Gravity is estimated.
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -89,6 +90,7 @@ def read_model(folder: Path) -> list[Posed]:
     """The images of a model that have a pose. Raises `ScanError` where it cannot be read."""
     pycolmap = files.needs("pycolmap")
     try:
+        _check_counts(folder)
         model = pycolmap.Reconstruction(str(folder))
         lenses = {number: Lens.from_colmap(camera) for number, camera in model.cameras.items()}
         return [
@@ -99,6 +101,27 @@ def read_model(folder: Path) -> list[Posed]:
     except (ScanError, *files.UNREADABLE, *files.MALFORMED, MemoryError) as error:
         told = " ".join(str(error).split())
         raise ScanError(f"{folder}: no COLMAP model of cameras, images and points3D ({told}); restore it") from error
+
+
+def _check_counts(folder: Path) -> None:
+    """Hold the lengths of a binary model's lists against the sizes of its files: pycolmap reads as many entries as are
+    told, beyond the end of the file and until memory is out. Raises `struct.error` or `ValueError`."""
+    images, points = folder / "images.bin", folder / "points3D.bin"
+    if images.is_file():
+        data, at = images.read_bytes(), 8
+        for _ in range(struct.unpack_from("<Q", data)[0]):
+            # Number, rotation, translation, camera; the name up to a zero; 24 bytes for each point of the image.
+            at = data.index(0, at + 64) + 1
+            at += 8 + 24 * struct.unpack_from("<Q", data, at)[0]
+        if at > len(data):
+            raise ValueError(f"{images.name} breaks off")
+    if points.is_file():
+        data, at = points.read_bytes(), 8
+        for _ in range(struct.unpack_from("<Q", data)[0]):
+            # Number, place, colour, error; 8 bytes for each image that sees the point.
+            at += 51 + 8 * struct.unpack_from("<Q", data, at + 43)[0]
+        if at > len(data):
+            raise ValueError(f"{points.name} breaks off")
 
 
 def _world_from_camera(camera_from_world: Array) -> Array:

@@ -91,8 +91,11 @@ def pinhole(lens: Lens) -> tuple[Camera, Array]:
     """The camera whose optical axis is normal to the image plane, and the (4, 4) turn from its axes to OpenCV's of the
     scene's camera. Raises `ScanError` where no pinhole camera has these rays."""
     width, height = lens.size
-    uv_from_pixel = np.array([[2 / width, 0, 1 / width - 1], [0, -2 / height, 1 - 1 / height], [0, 0, 1]])
-    k, pinhole_from_cv = rq(np.linalg.inv(_GL_FROM_CV @ lens.gl_from_uv @ uv_from_pixel))
+    try:
+        uv_from_pixel = np.array([[2 / width, 0, 1 / width - 1], [0, -2 / height, 1 - 1 / height], [0, 0, 1]])
+        k, pinhole_from_cv = rq(np.linalg.inv(_GL_FROM_CV @ lens.gl_from_uv @ uv_from_pixel))
+    except (ArithmeticError, ValueError) as error:  # singular, not finite, or of no size
+        raise ScanError(f"{lens.source}: the rays are no camera's ({error}); restore the file") from error
     signs = np.sign(np.diag(k))
     k, pinhole_from_cv = k * signs, signs[:, None] * pinhole_from_cv
     k = k / k[2, 2]

@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from math import isfinite
 from typing import Any
 
 import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from hatch_data.errors import ScanError
+from hatch_data.errors import FrameError, ScanError
 from hatch_data.geometry import Array, Camera
 from hatch_data.scans import files
 from hatch_data.scans.recoded import Pixels
@@ -59,6 +60,11 @@ class Lens:
     def size(self) -> tuple[int, int]:
         """(width, height) in pixels of the images as they are stored."""
         return self.camera.width, self.camera.height
+
+    @property
+    def sound(self) -> bool:
+        """Whether a lens can be like this, and images can be straightened for it."""
+        return self.camera.sound and all(map(isfinite, self.distortion)) and self.pinhole.sound
 
     @property
     def straight(self) -> bool:
@@ -134,10 +140,13 @@ def _widest(lens: Lens) -> Camera:
 
 @lru_cache(maxsize=4)
 def _sources(lens: Lens, camera: Camera) -> NDArray[np.float32]:
-    """(height, width, 2): where in the stored image each pixel of `camera` lies."""
+    """(height, width, 2): where in the stored image each pixel of `camera` lies. Raises `FrameError` where nowhere."""
     v, u = np.mgrid[: camera.height, : camera.width].astype(np.float64)
     rays = np.stack([(u - camera.cx) / camera.fx, (v - camera.cy) / camera.fy], axis=-1)
-    return lens.project(rays.reshape(-1, 2)).reshape(*u.shape, 2).astype(np.float32)
+    found = lens.project(rays.reshape(-1, 2)).reshape(*u.shape, 2).astype(np.float32)
+    if np.isnan(found).any():
+        raise FrameError("bad_intrinsics", f"{lens}: its distortion leads nowhere; restore the intrinsics")
+    return found
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")

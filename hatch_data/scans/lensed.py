@@ -144,8 +144,8 @@ def _frame(shot: Shot, with_depth: bool, first: bool) -> Frame:
         raise FrameError("missing_pose", f"frame {shot.id}: no pose")
     if shot.lens is None:
         raise FrameError("missing_intrinsics", f"frame {shot.id}: no intrinsics")
-    if not shot.lens.camera.sound:
-        raise FrameError("bad_intrinsics", f"frame {shot.id}: {shot.lens.camera} is no camera")
+    if not shot.lens.sound:
+        raise FrameError("bad_intrinsics", f"frame {shot.id}: {shot.lens} is no camera")
     fault = pose_fault(shot.pose) or ("identity_pose" if not first and np.array_equal(shot.pose, np.eye(4)) else None)
     if fault:
         raise FrameError(fault, f"frame {shot.id}: {fault.replace('_', ' ')}")
@@ -171,7 +171,7 @@ def _depth_camera(shot: Shot, lens: Lens) -> Camera:
     if shot.depth is None:
         return camera
     width, height = shot.depth.size()
-    if abs(width * camera.height / (height * camera.width) - 1) > SHAPE_SHARE:
+    if min(width, height) < 1 or abs(width * camera.height / (height * camera.width) - 1) > SHAPE_SHARE:
         raise FrameError(
             "depth_size", f"frame {shot.id}: depth {width}x{height} of a camera of {camera.width}x{camera.height}"
         )

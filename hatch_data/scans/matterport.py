@@ -150,10 +150,11 @@ def _as_taken(path: Path) -> tuple[list[View], list[str]]:
 def _lens(file: Path) -> Lens | None:
     try:
         width, height, fx, fy, cx, cy, k1, k2, p1, p2, k3 = map(float, file.read_text(encoding="utf-8").split())
-    except (OSError, ValueError):
+        camera = Camera(int(width), int(height), fx, fy, cx, cy)
+    except (OSError, OverflowError, ValueError):
         return None
-    camera = Camera(int(width), int(height), fx, fy, cx, cy)
-    return Lens(camera, "FULL_OPENCV", (k1, k2, p1, p2, k3, 0.0, 0.0, 0.0))
+    lens = Lens(camera, "FULL_OPENCV", (k1, k2, p1, p2, k3, 0.0, 0.0, 0.0))
+    return lens if lens.sound else None
 
 
 def _pinhole_rig(lens: Lens, folder: Path) -> Rig:

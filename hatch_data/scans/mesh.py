@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from hatch_data.errors import ScanError
 from hatch_data.geometry import Array, Camera, transform
+from hatch_data.scene import within_reach
 
 SUFFIXES = (".glb", ".gltf", ".obj", ".off", ".ply", ".stl")
 
@@ -53,8 +54,8 @@ class Mesh:
         if not parts:
             raise ScanError(f"{path}: holds no triangles (a point cloud?); give the scan's mesh")
         vertices = np.concatenate([part.vertices for part in parts])
-        if not np.isfinite(vertices).all():
-            raise ScanError(f"{path}: vertices that are not finite numbers; export the mesh again")
+        if not within_reach(vertices):
+            raise ScanError(f"{path}: vertices that are nowhere; export the mesh again")
         first = np.cumsum([0, *(len(part.vertices) for part in parts)])
         triangles = np.concatenate([part.triangles + start for part, start in zip(parts, first, strict=False)])
         return cls(vertices, triangles.astype(np.int32))
@@ -132,7 +133,7 @@ def pixel_rays(camera: Camera, world_from_camera: Array) -> Array:
 
 #: What trimesh's readers raise at broken files: whatever their parsers run into.
 _PARSER_ERRORS = (
-    ArithmeticError, AttributeError, LookupError, OSError, RuntimeError, TypeError, ValueError, struct.error,
+    ArithmeticError, AttributeError, LookupError, NameError, OSError, RuntimeError, TypeError, ValueError, struct.error,
 )  # fmt: skip
 
 
@@ -158,7 +159,7 @@ def read_parts(path: Path) -> list[Part]:
             if isinstance(part, trimesh.Trimesh) and len(part.faces):
                 vertices = transform(world_from_part, np.asarray(part.vertices, np.float64))
                 faces = np.asarray(part.faces)
-                if not np.isfinite(vertices).all() or not 0 <= faces.min() <= faces.max() < len(vertices):
+                if not within_reach(vertices) or not 0 <= faces.min() <= faces.max() < len(vertices):
                     raise ValueError("it has vertices that are nowhere, or triangles without vertices")
                 parts.append(Part(node, vertices, faces, part.visual))
     except _PARSER_ERRORS as error:

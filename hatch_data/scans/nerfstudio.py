@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -160,7 +161,7 @@ def applied(file: Path, told: dict[str, Any]) -> tuple[Array, float]:
             applied[:3] = np.array(told["applied_transform"], dtype=np.float64)[:3]
         scale = float(told.get("applied_scale", 1.0))
         return np.asarray(np.linalg.inv(applied), np.float64), scale
-    except (TypeError, ValueError, np.linalg.LinAlgError) as error:
+    except (*files.MALFORMED, np.linalg.LinAlgError) as error:
         raise ScanError(f"{file}: applied_transform or applied_scale cannot be undone ({error})") from error
 
 
@@ -192,7 +193,7 @@ class DepthAny:
             else:
                 with Image.open(self.path) as image:
                     found = np.asarray(image)
-        except files.UNDECODABLE as error:
+        except (*files.UNDECODABLE, TokenError) as error:  # NumPy parses a header as Python
             raise FrameError("unreadable_depth", f"{self.path}: cannot be decoded ({error}); copy it again") from error
         squeezed = found.reshape(found.shape[:2]) if found.ndim == 3 and found.shape[2] == 1 else found
         if squeezed.ndim != 2:

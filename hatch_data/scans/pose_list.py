@@ -76,8 +76,10 @@ def _transforms(file: Path) -> list[ListedPose]:
     poses = []
     for n, frame in enumerate(told["frames"]):
         pose, lens = nerfstudio.written_pose(frame), nerfstudio.read_lens(file, {**told, **frame})
-        if pose is None or lens is None:
-            raise ScanError(f"{file}: frame {n} has no 4x4 transform_matrix or no w, h, fl_x; restore the file")
+        if pose is None or lens is None or not lens.camera.sound:
+            raise ScanError(
+                f"{file}: frame {n} has no 4x4 transform_matrix, or no w, h and fl_x of a camera; restore the file"
+            )
         pose = original_from_written @ pose @ GL_FROM_CAMERA
         pose[:3, 3] /= scale
         poses.append(ListedPose(Path(str(frame.get("file_path", f"{n:06d}"))).stem, pose, lens.camera))

@@ -17,14 +17,12 @@ import numpy as np
 from hatch_data.errors import FrameError, ScanError
 from hatch_data.geometry import Array, Camera, inverse, is_rigid, nearest_rigid
 from hatch_data.scans import files
-from hatch_data.scene import DepthImage, DepthSensor, Frame
+from hatch_data.scene import DepthImage, DepthSensor, Frame, within_reach
 
 Size = tuple[int, int]
 
 #: Entries of a rotation written with few digits are off by less than this; anything more is another kind of matrix.
 ROUNDING = 5e-3
-#: No camera is farther from the origin of its world, in metres: geocentric coordinates stay below a tenth of this.
-FARTHEST_M = 1e8
 #: Principal points lie nearer to the middle of the image than this share of its size; one that does not was
 #: calibrated for another image size.
 CENTRE_SHARE = 0.1
@@ -125,7 +123,7 @@ def posed_frames(
     Frames without depth are kept where the scan has a `mesh`, which can give them some (`depth_source`).
 
     Reasons: `missing_color`, `missing_depth`, `missing_pose`; `lost_pose` (-inf or NaN), `zero_pose`, `bad_pose` (not
-    rigid, or farther away than `FARTHEST_M`), `identity_pose` (the value of a pose never set; legitimate for the first
+    rigid, or out of reach), `identity_pose` (the value of a pose never set; legitimate for the first
     frame, which often defines the world); `unreadable_color`, `unreadable_depth` (no image header); `color_size`,
     `depth_size` (not the size of the other frames). Raises `ScanError`, with `wanted` to say what the layout needs,
     where no frame is left.
@@ -220,8 +218,7 @@ def pose_fault(world_from_camera: Array) -> str | None:
         return "lost_pose"
     if not world_from_camera[:3].any():
         return "zero_pose"
-    near = np.abs(world_from_camera[:3, 3]).max() <= FARTHEST_M
-    return None if near and is_rigid(world_from_camera, ROUNDING) else "bad_pose"
+    return None if within_reach(world_from_camera) and is_rigid(world_from_camera, ROUNDING) else "bad_pose"
 
 
 def _commonest(sizes: Iterable[Size]) -> Size:

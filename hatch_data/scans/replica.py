@@ -85,6 +85,8 @@ def _stated(path: Path) -> tuple[Intrinsics, float]:
         camera = told["camera"]
         size = int(camera["w"]), int(camera["h"])
         fx, fy, cx, cy, scale = (float(camera[key]) for key in ("fx", "fy", "cx", "cy", "scale"))
+        if not 0 < scale < np.inf:
+            raise ValueError(f"scale {scale}")
     except files.MALFORMED as error:
         raise ScanError(f"{file}: needs camera with w, h, fx, fy, cx, cy and scale ({error!r}); restore it") from error
     return Intrinsics(fx, fy, cx, cy, str(file), size), scale

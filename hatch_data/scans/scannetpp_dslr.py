@@ -124,7 +124,10 @@ def _listed(transforms: Path) -> list[dict[str, Any]]:
     if not transforms.is_file():
         return []
     told = nerfstudio.read_transforms(transforms)
-    return [*told["frames"], *(told.get("test_frames") or [])]
+    for_tests = told.get("test_frames") or []
+    if not isinstance(for_tests, list) or not all(isinstance(frame, dict) for frame in for_tests):
+        raise ScanError(f"{transforms}: 'test_frames' is no list of frames; restore the file")
+    return [*told["frames"], *for_tests]
 
 
 def _upside_down(frames: Sequence[dict[str, Any]]) -> bool:

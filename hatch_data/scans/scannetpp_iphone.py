@@ -30,6 +30,8 @@ LAYOUT = "scannetpp-iphone"
 WANTED = "iphone/rgb.mkv or rgb/, depth.bin or depth/, and colmap/ or pose_intrinsic_imu.json"
 VIDEOS = ("rgb.mkv", "rgb.mp4")
 UNMASKED = 255
+#: A stamp beyond this, in seconds, is a broken number.
+LATEST_S = 1e12
 
 _FRAME = r"frame_(\d+)\."
 
@@ -103,7 +105,8 @@ def _poses(phone: Path) -> tuple[dict[int, _Posed], dict[int, float]]:
     """Pose and camera by number (of the model, else ARKit's aligned to the mesh), and stamps in seconds if stated."""
     file = phone / "pose_intrinsic_imu.json"
     arkit = _arkit(file) if file.is_file() else {}
-    stamps = {n: float(t["timestamp"]) for n, t in arkit.items() if isinstance(t.get("timestamp"), int | float)}
+    told = {n: t.get("timestamp") for n, t in arkit.items()}
+    stamps = {n: float(s) for n, s in told.items() if isinstance(s, int | float) and abs(s) < LATEST_S}
     if colmap.is_model(phone / "colmap"):
         posed: dict[int, _Posed] = {}
         for image in colmap.read_model(phone / "colmap"):

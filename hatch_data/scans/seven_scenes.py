@@ -85,6 +85,8 @@ def _rig(stated: Path) -> Rig:
 
 def _up(stated: Path) -> Array:
     down = files.read_numbers(stated, 3)
-    if not (np.isfinite(down).all() and down.any()):
+    with np.errstate(over="ignore"):
+        length = np.linalg.norm(down)
+    if not 0 < length < np.inf:
         raise ScanError(f"{stated}: {down} is no direction; restore the file or remove it to have gravity estimated")
     return unit(-down)

@@ -18,7 +18,9 @@ from PIL import Image
 
 from hatch_data.errors import ScanError
 from hatch_data.geometry import Array, Camera, horizontal_axes, unit
+from hatch_data.scans import files
 from hatch_data.scans.mesh import Mesh, Part, pixel_rays, read_parts
+from hatch_data.scene import within_reach
 
 #: Finer texture than this, in texels per metre, shows in no image taken from half a metre or more.
 FINEST_TEXELS_PER_M = 1000.0
@@ -82,8 +84,16 @@ class TexturedMesh:
         mesh = Mesh.of(parts, path)
         if not any(_is_coloured(part) for part in parts):
             raise ScanError(f"{path}: a mesh without texture or vertex colours shows nothing; give the textured mesh")
+        for part in parts:
+            uv = getattr(part.visual, "uv", None)
+            if uv is not None and (len(uv) != len(part.vertices) or not within_reach(uv)):
+                raise ScanError(f"{path}: texture coordinates that are nowhere; export the mesh again")
         shelf = _TextureShelf()
-        skins = [_skin(part, shelf) for part in parts]
+        try:
+            skins = [_skin(part, shelf) for part in parts]
+        except files.UNDECODABLE as error:
+            told = " ".join(str(error).split())
+            raise ScanError(f"{path}: its textures cannot be read ({told}); export the mesh again") from error
         number = np.repeat(np.arange(len(parts), dtype=np.int32), [len(part.triangles) for part in parts])
         skin = _Skin(*(np.concatenate(column) for column in zip(*skins, strict=True)))
         return cls(mesh, number, [part.name for part in parts], skin, shelf.pack())

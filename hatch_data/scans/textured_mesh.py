@@ -78,6 +78,8 @@ def read(path: Path) -> Scene:
     poses_file = pose_list.find(file.parent)
     annotations = file.with_name(f"{file.stem}.instances.json")
     told = files.read_json(annotations) if annotations.is_file() else {}
+    if not isinstance(told, dict):
+        raise ScanError(f"{annotations}: no object with 'instances'; restore the file or remove it")
     listed, dropped = _sound(pose_list.read(poses_file), poses_file) if poses_file else ([], {})
     up, up_source = _up(textured.mesh, told, listed)
     if not poses_file:

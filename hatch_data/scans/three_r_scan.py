@@ -101,13 +101,15 @@ def _rig(info: files.Readable) -> Rig:
             )
         return Intrinsics(k[0], k[5], k[2], k[6], f"{info}", (int(width[0]), int(height[0])))
 
-    extrinsic = [numbers(f"m_calibration{what}Extrinsic", np.eye(4)).reshape(-1, 4) for what in ("Color", "Depth")]
-    shift = float(numbers("m_depthShift", np.array([1000.0]))[0])
+    extrinsic = [numbers(f"m_calibration{what}Extrinsic", np.eye(4)).ravel() for what in ("Color", "Depth")]
+    shift = float(numbers("m_depthShift", np.array([1000.0])).sum())
+    if any(one.size != 16 for one in extrinsic) or not 0 < shift < np.inf:
+        raise ScanError(f"{info}: an extrinsic is no 4x4 matrix, or m_depthShift no scale; restore the file")
     return Rig(
         intrinsics("Color"),
         intrinsics("Depth"),
         1 / shift,
-        color_from_depth=scannet.color_from_depth(extrinsic[0], extrinsic[1], str(info)),
+        color_from_depth=scannet.color_from_depth(extrinsic[0].reshape(4, 4), extrinsic[1].reshape(4, 4), str(info)),
     )
 
 

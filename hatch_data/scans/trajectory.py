@@ -59,9 +59,11 @@ def pose_of(rotation: Rotation, position: Array) -> Array:
 
 
 def pose_from_quaternion(quaternion: Array, position: Array) -> Array:
-    """(4, 4) from x y z w and x y z: all NaN where a number is not finite, all zero where the quaternion is."""
-    if not (np.isfinite(quaternion).all() and np.isfinite(position).all()):
+    """(4, 4) from x y z w and x y z: all NaN where a number, or the norm, is not finite, all zero where the norm is."""
+    with np.errstate(over="ignore"):
+        norm = np.linalg.norm(quaternion)
+    if not (np.isfinite(norm) and np.isfinite(position).all()):
         return np.full((4, 4), np.nan)
-    if not np.any(quaternion):
+    if norm == 0:
         return np.zeros((4, 4))
     return pose_of(Rotation.from_quat(quaternion), position)

@@ -150,8 +150,9 @@ class _Trajectory:
     def __init__(self, file: Path):
         table = _table(file, _rows(file, columns=8))
         self.all_stamps_s, self.all_poses = table[:, 0], table[:, 1:]
-        norms = np.linalg.norm(self.all_poses[:, 3:], axis=1)
-        good = table[np.isfinite(table).all(axis=1) & (norms > 0)]
+        with np.errstate(over="ignore"):
+            norms = np.linalg.norm(self.all_poses[:, 3:], axis=1)
+        good = table[np.isfinite(table).all(axis=1) & np.isfinite(norms) & (norms > 0)]
         self.stamps_s, first = np.unique(good[:, 0], return_index=True)
         self.positions, self.rotations = good[first, 1:4], Rotation.from_quat(good[first, 4:].reshape(-1, 4))
 

@@ -24,7 +24,7 @@ def files_fit(folder: Path, manifest: dict[str, Any]) -> Iterator[tuple[str, lis
     told = {shard["file"]: shard for scene in manifest["scenes"].values() for shard in scene["shards"]}
     for name in sorted(told.keys() | {path.name for path in folder.glob("*.parquet")}):
         path = folder / name
-        if not path.exists():
+        if not path.is_file():
             yield name, ["told in build.json, but not there"]
         elif name not in told:
             yield name, ["there, but not told in build.json"]

@@ -27,7 +27,7 @@ from hatch_train.rewards import Rewards, judge
 from hatch_train.rollouts import Reference, log_probabilities, seed_of, until
 from hatch_train.settings import Positive
 from hatch_train.stages.base import Batch
-from hatch_train.stages.supervised import IMAGE_TOKEN, SLACK, Answers, Chats, Supervised, SupervisedSettings, prompts
+from hatch_train.stages.supervised import IMAGE_TOKEN, SLACK, Answers, Chats, ChatSettings, Supervised, prompts
 
 #: A group whose rewards differ by less than this says nothing about which reply is better.
 FLAT = 1e-6
@@ -44,12 +44,12 @@ class RewardWeights(Settings):
         return self.action * (rewards.action or 0.0) + self.answer * rewards.answer + self.format * rewards.format
 
 
-class ActionSettings(SupervisedSettings):
+class ActionSettings(ChatSettings):
     """A step draws `group` replies at `temperature` to each of at most `prompts` prompts a pack, then takes `updates`
     steps of the optimiser on them. Ratios beyond `clip_ratio` of 1 are clipped; `kl` weighs the divergence from the
     weights with which the stage began."""
 
-    kind: Literal["action_then_answer"] = "action_then_answer"  # type: ignore[assignment]
+    kind: Literal["action_then_answer"] = "action_then_answer"
     prompts: Positive = 8
     group: Annotated[int, Field(ge=2)] = 8
     updates: Positive = 1
@@ -68,11 +68,12 @@ class ActionSettings(SupervisedSettings):
 @dataclass(frozen=True)
 class Rollouts(Batch):
     """Drawn replies in one pack. Of every token of them: its reply's advantage, and its log-probability by the policy
-    that drew it and by the reference. `rewards` holds sums of figures that are only logged."""
+    that drew it, none where that is the one that is trained, and by the reference. `rewards` holds sums of figures that
+    are only logged."""
 
     pack: Pack
     advantages: Tensor
-    old: Tensor
+    old: Tensor | None
     reference: Tensor | None
     rewards: dict[str, float]
 
@@ -121,7 +122,8 @@ class ActionThenAnswer(Supervised):
         for k in range(settings.group):
             samples = [with_reply(batch, number, own[k]) for number, own in enumerate(replies)]
             parts.append(self._part(samples, advantages[:, k], [own[k] for own in rewards], flat))
-        parts = [replace(part, old=log_probabilities(model, part.pack, settings.temperature)) for part in parts]
+        if settings.updates > 1:
+            parts = [replace(part, old=log_probabilities(model, part.pack, settings.temperature)) for part in parts]
         if self._reference is not None:
             with self._reference.in_place():
                 thought = [log_probabilities(model, part.pack, settings.temperature) for part in parts]
@@ -156,12 +158,13 @@ class ActionThenAnswer(Supervised):
             sums[name], counts[name] = float(sum(own)), len(own)
         per_token = torch.from_numpy(advantages.repeat(lengths)).float()
         ids = [sample.id for sample in samples]
-        return Rollouts(ids, counts, packed.ids.numel(), packed, per_token, torch.empty(0), None, sums)
+        return Rollouts(ids, counts, packed.ids.numel(), packed, per_token, None, None, sums)
 
     def losses(self, model: VisionLanguageModel, batch: Any) -> dict[str, Tensor]:
         new = log_probabilities(model, batch.pack, self.settings.temperature)
         clip, advantages = self.settings.clip_ratio, batch.advantages.to(new.device)
-        policy, clipped = policy_loss(new, batch.old.to(new.device), advantages, clip)
+        old = new.detach() if batch.old is None else batch.old.to(new.device)
+        policy, clipped = policy_loss(new, old, advantages, clip)
         sums = {name: new.new_tensor(value) for name, value in batch.rewards.items()}
         sums |= {"policy": policy, "clipped": clipped}
         if batch.reference is not None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, NamedTuple, Self
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -49,13 +49,13 @@ REPLIES_AT_ONCE = 32
 SLACK = 16
 
 
-class SupervisedSettings(StageSettings):
-    """A pack holds at most `tokens` tokens and `patches` vision patches. `share` of the rows, drawn by the seed, are
-    trained on, of those of the `tasks` named or of all. `instruction` follows the question where the reply starts with
-    actions. `alignment`, a group of the settings of a patch_alignment's loss, adds it for all pairs of a row's images,
-    `alignment_weight` times. `replies` held-out samples are answered by greedy generation."""
+class ChatSettings(StageSettings):
+    """Of a stage that trains on questions and their replies. A pack holds at most `tokens` tokens and `patches` vision
+    patches. `share` of the rows, drawn by the seed, are trained on, of those of the `tasks` named or of all.
+    `instruction` follows the question where the reply starts with actions. `alignment`, a group of the settings of a
+    patch_alignment's loss, adds it for all pairs of a row's images, `alignment_weight` times. `replies` held-out
+    samples are answered by greedy generation."""
 
-    kind: Literal["supervised"] = "supervised"
     tokens: Positive = 8192
     patches: Positive = 32768
     share: Annotated[Share, Field(gt=0)] = 1.0
@@ -78,6 +78,10 @@ class SupervisedSettings(StageSettings):
         return self
 
 
+class SupervisedSettings(ChatSettings):
+    kind: Literal["supervised"] = "supervised"
+
+
 class Chat(NamedTuple):
     """The text of a sample, with one image token an image; what is wanted of the reply."""
 
@@ -97,8 +101,8 @@ class Chats(Batch):
     views: dict[tuple[int, int], dict[str, View]]
 
 
-class Supervised(Stage[SupervisedSettings, Chats]):
-    Settings = SupervisedSettings
+class Supervised(Stage[ChatSettings, Chats]):
+    Settings: ClassVar[type[ChatSettings]] = SupervisedSettings
     small = ("image_sizes", "task", "answer", "options", "actions", "messages")
 
     def trains(self, part: str) -> bool:
@@ -106,7 +110,7 @@ class Supervised(Stage[SupervisedSettings, Chats]):
         return part == language or (self.settings.train_vision and part in ("vision", "deepstack", "head"))
 
     @classmethod
-    def heads(cls, settings: SupervisedSettings, vision: Any) -> nn.ModuleDict:
+    def heads(cls, settings: ChatSettings, vision: Any) -> nn.ModuleDict:
         term = settings.alignment
         return Heads(term, vision.out_hidden_size) if term is not None else nn.ModuleDict()
 
@@ -145,7 +149,9 @@ class Supervised(Stage[SupervisedSettings, Chats]):
         """Prompt and reply of a row. Raises `ShardError` for a row with nothing to learn from."""
         if not row["answer"].strip():
             raise ShardError(f"row {row['id']}: its answer is empty: no token to supervise; rebuild its shards")
-        *asked, _ = row["messages"]
+        *asked, _ = row["messages"] or [None]
+        if not asked:
+            raise ShardError(f"row {row['id']}: its messages hold no question and reply; rebuild its shards")
         target, wanted = self.target(row)
         turns = [{"role": turn["role"], "content": _parts(turn["content"])} for turn in asked]
         if target.startswith("<action>"):

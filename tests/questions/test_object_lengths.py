@@ -9,7 +9,8 @@ import pytest
 
 from hatch_data.asking import alike
 from hatch_data.questions import Question, Rejection, family
-from hatch_data.questions._objects import COLORS, place_of_length
+from hatch_data.questions._objects import COLORS
+from hatch_data.questions._points import length_place
 from tests.questions.asked import Asked, FakeGroup, asked
 from tests.questions.exact_objects import centers, speaks_of_no_names
 
@@ -46,7 +47,7 @@ def test_against_the_parts_of_the_objects(name):
         assert one.question.answer == f"{float(one.question.answer[:-2]):.1f} m"
         assert abs(float(one.question.answer[:-2]) - truth) <= 0.05 + 1e-6
         assert one.question.answer in one.question.sentence
-        assert one.question.place == pytest.approx(place_of_length(truth))
+        assert one.question.place == pytest.approx(length_place(truth))
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -85,12 +86,12 @@ def test_scenes_without_objects_are_declined(name):
 
 def test_lengths_differ_by_ratio():
     def of(value: float) -> Question:
-        return Question("", f"{value:.1f} m", "", place=place_of_length(value))
+        return Question("", f"{value:.1f} m", "", place=length_place(value))
 
     assert alike(of(1.0), of(1.2))
     assert alike(of(4.0), of(3.3))
-    assert not alike(of(1.0), of(1.3))
-    assert not alike(of(4.0), of(3.1))
+    assert not alike(of(1.0), of(1.4))
+    assert not alike(of(4.0), of(2.9))
 
 
 def test_nearer_and_farther():

@@ -94,8 +94,8 @@ def shown(
     share: float = 1.0,
 ) -> Frame:
     """Hold a frame, pickled on the way, against the room: its pose, cameras, colour (that of the room, or `color`; off
-    by `color_error` grey levels in the mean) and depth (on `least_depth` of the pixels, `share` of it no further off
-    than `depth_error_m`). Returns the frame that the room itself gives, seen without any file in between."""
+    by `color_error` grey levels in the mean) and depth (on `least_depth` of what the room fills, `share` of it no
+    further off than `depth_error_m`). Returns the frame that the room itself gives, without any file in between."""
     assert np.abs(frame.world_from_camera - world_from_camera).max() <= pose_error
     same_camera(frame.camera, camera)
     same_camera(frame.sensor.camera, sensor.camera)
@@ -104,7 +104,8 @@ def shown(
     read = frame.depth().metres
     truth = room.render(sensor.camera, room_from_camera @ sensor.color_from_depth)[1]
     known = (read > 0) & (truth > 0)
-    assert read.shape == truth.shape and known.mean() >= least_depth
+    assert read.shape == truth.shape and known.sum() >= least_depth * (truth > 0).sum()
+    assert least_depth < 1 or np.array_equal(read > 0, truth > 0)
     assert np.quantile(np.abs(read - truth)[known], share) <= depth_error_m
     seen = np.asarray(Image.open(io.BytesIO(frame.read_color())).convert("RGB"))
     assert seen.shape == (camera.height, camera.width, 3)

@@ -63,14 +63,15 @@ def test_a_level_sensor_keeps_its_bytes(tmp_path: Path) -> None:
     assert frames[0].read_color() == stored.read_bytes()
 
 
-def test_what_is_missing_costs_its_frame_only(tmp_path: Path) -> None:
+@pytest.mark.parametrize("intrinsics", ["640 480 nothing", "inf 480 530 530 320 240", "640 480 530 530 nan 240"])
+def test_what_is_missing_costs_its_frame_only(tmp_path: Path, intrinsics: str) -> None:
     folder = tmp_path / writer.VIDEO
     root = writer.write(folder, LYING, [*NUMBERS, 90], raw=True)
     name = writer.depth_file(root, 3).name
     writer.depth_file(root, 3).unlink()
     writer.depth_file(root, 14).write_bytes(b"no image")
     (root / "confidence" / writer.depth_file(root, 9).name).unlink()
-    next((root / "vga_wide_intrinsics").glob(f"*_{writer.stamp(6)}.pincam")).write_text("640 480 nothing")
+    next((root / "vga_wide_intrinsics").glob(f"*_{writer.stamp(6)}.pincam")).write_text(intrinsics)
     scene = read(folder)
     assert name.endswith(f"{writer.stamp(3)}.png")
     assert scene.dropped == {

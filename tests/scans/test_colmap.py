@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -107,3 +108,16 @@ def test_a_broken_model_is_told(tmp_path: Path) -> None:
         read(tmp_path)
     (tmp_path / "transforms.json").write_text("{}")
     assert reader("colmap").evidence(tmp_path) is None
+
+
+def test_counts_of_a_binary_model_are_not_believed(tmp_path: Path) -> None:
+    """pycolmap would read the track of a point, or the points of an image, until memory is out."""
+    writer.write(tmp_path, FEW, STRAIGHT, depth="png", binary=True)
+    model = tmp_path / "sparse" / "0"
+    for name, at in (("points3D.bin", 8 + 43), ("images.bin", 0)):
+        sound = (model / name).read_bytes()
+        (model / name).write_bytes(sound[:at] + struct.pack("<Q", 1 << 40) + sound[at + 8 :])
+        with pytest.raises(ScanError, match=r"sparse/0: no COLMAP model[^\n]*; restore it$"):
+            read(tmp_path)
+        (model / name).write_bytes(sound)
+    assert read(tmp_path).frames

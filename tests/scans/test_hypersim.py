@@ -132,7 +132,10 @@ def test_what_cannot_be_used_is_refused(folder: Path) -> None:
 
 
 def test_rays_of_no_pinhole_camera_are_refused() -> None:
-    for matrix in (np.diag([0.5, 0.4, 1.0]), np.array([[0.5, 0.3, 0], [0, 0.4, 0], [0, 0, -1.0]])):
+    skewed = np.array([[0.5, 0.3, 0], [0, 0.4, 0], [0, 0, -1.0]])
+    for matrix in (np.diag([0.5, 0.4, 1.0]), skewed, np.diag([0.5, np.nan, -1.0]), np.zeros((3, 3))):
         with pytest.raises(ScanError) as error:
             pinhole(Lens(matrix, (256, 192), "parameters.csv"))
         one_line(error, "parameters.csv")
+    with pytest.raises(ScanError):
+        pinhole(Lens(np.diag([0.5, 0.4, -1.0]), (0, 192), "parameters.csv"))

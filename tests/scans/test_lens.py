@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import pickle
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -151,3 +152,14 @@ def test_bytes_that_are_no_image_are_told() -> None:
     with pytest.raises(FrameError, match="does not decode") as error:
         pixels_of(lambda: b"\xff\xd8 no image \xff\xd9")()
     assert error.value.reason == "unreadable_color"
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf, 1e300])
+def test_a_lens_that_leads_nowhere_is_none(number: float) -> None:
+    assert OPENCV.sound and FISHEYE.sound and Lens(CAMERA).sound
+    assert not Lens(CAMERA, "OPENCV", (number, 0.0, 0.0, 0.0)).sound
+    for name in ("fx", "fy", "cx", "cy"):
+        assert not Lens(replace(CAMERA, **{name: number}), "OPENCV", OPENCV.distortion).sound
+    # What no one asked about is refused before pixels that are nowhere are read.
+    with pytest.raises(FrameError, match="leads nowhere"):
+        straightened_raster(Lens(CAMERA, "OPENCV", (np.nan, 0.0, 0.0, 0.0)), np.zeros((240, 320), np.float32))

@@ -103,11 +103,12 @@ def test_missing_and_broken_files_cost_their_frames_only(copied) -> None:
     one_line(error, depth)
 
 
-def test_missing_files_as_taken(copied) -> None:
+@pytest.mark.parametrize("spoilt", ["1280 1024 broken", "inf 192" + " 1" * 9, "256 192 nan" + " 120" * 8])
+def test_missing_files_as_taken(copied, spoilt: str) -> None:
     folder = copied("taken")
     pano = matterport.frame_id(3)[:32]
     matterport.lens_file(folder, 3).unlink()
-    matterport.lens_file(folder, 4).write_text("1280 1024 broken")
+    matterport.lens_file(folder, 4).write_text(spoilt)
     matterport.taken(folder, "camera_poses", f"{pano}_pose_2_0.txt").unlink()
     matterport.taken(folder, "color_images", f"{matterport.frame_id(6)}.jpg").unlink()
     matterport.taken(folder, "depth_images", f"{matterport.frame_id(7).replace('_i', '_d')}.png").unlink()

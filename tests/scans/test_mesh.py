@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import pickle
 from collections.abc import Callable
 from functools import partial
@@ -83,6 +84,17 @@ def test_a_mesh_without_colours_is_no_scan(tmp_path: Path) -> None:
     with pytest.raises(ScanError) as error:
         reader("mesh").read(tmp_path)
     one_line(error, "grey.stl", "without texture")
+
+
+@pytest.mark.parametrize("number", [np.nan, 1e30])
+def test_texture_coordinates_that_are_nowhere_are_told(tmp_path: Path, number: float) -> None:
+    file = mesh.write(tmp_path)
+    scene = trimesh.load_scene(file, process=False)
+    next(iter(scene.geometry.values())).visual.uv[3] = number
+    scene.export(file)
+    with pytest.raises(ScanError) as error:
+        TexturedMesh.load(file)
+    one_line(error, file, "texture coordinates")
 
 
 def test_texture_is_the_right_way_round(tmp_path: Path) -> None:
@@ -200,6 +212,15 @@ def test_pose_lists_that_are_none_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ScanError) as error:
         reader("mesh").read(tmp_path)
     one_line(error, "several pose lists", "trajectory.log")
+    for name in ("traj.txt", "trajectory.log"):
+        (tmp_path / name).unlink()
+    mesh.write_transforms(tmp_path, POSES, CAMERA)
+    told = json.loads((tmp_path / "transforms.json").read_text())
+    for key in ("w", "h", "fl_x", "fl_y"):
+        (tmp_path / "transforms.json").write_text(json.dumps({**told, key: 0}))
+        with pytest.raises(ScanError) as error:
+            reader("mesh").read(tmp_path)
+        one_line(error, "transforms.json", "frame 0 has no 4x4 transform_matrix, or no w, h and fl_x of a camera")
 
 
 def test_what_is_a_mesh_scan_and_what_is_not(tmp_path: Path) -> None:
@@ -284,6 +305,10 @@ def test_objects_have_fitted_boxes(tmp_path: Path) -> None:
     with pytest.raises(ScanError) as error:
         reader("mesh").read(tmp_path)
     one_line(error, "room.instances.json", "instance 0")
+    file.with_name("room.instances.json").write_text("[1]")
+    with pytest.raises(ScanError) as error:
+        reader("mesh").read(tmp_path)
+    one_line(error, "room.instances.json", "no object with 'instances'")
 
 
 def test_labels_are_words() -> None:

@@ -137,6 +137,8 @@ def test_what_is_missing_or_wrong_costs_its_frame_only(tmp_path: Path) -> None:
         (lambda told: told.update(camera_model="EQUIRECTANGULAR"), "EQUIRECTANGULAR"),
         (lambda told: told.update(applied_transform=np.zeros((3, 4)).tolist()), "applied_transform"),
         (lambda told: told.update(applied_transform="none"), "applied_transform"),
+        (lambda told: told.update(applied_transform=1), "applied_transform"),
+        (lambda told: told.update(applied_scale=10**400), "applied_scale"),
         (
             lambda told: [f.update(transform_matrix=told["frames"][1]["transform_matrix"]) for f in told["frames"]],
             "same",

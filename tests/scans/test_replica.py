@@ -68,7 +68,10 @@ def test_the_published_camera_and_the_mesh(folder: Path) -> None:
     one_line(error, "1200x680", "300x170")
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"camera": {"w": 300}}'])
+NO_SCALE = '{"camera": {"w": 300, "h": 170, "fx": 150, "fy": 150, "cx": 149.5, "cy": 84.5, "scale": 0}}'
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"camera": {"w": 300}}', NO_SCALE])
 def test_a_broken_camera_is_refused(folder: Path, text: str) -> None:
     (folder.parent / "cam_params.json").write_text(text)
     with pytest.raises(ScanError) as error:

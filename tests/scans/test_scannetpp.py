@@ -84,6 +84,15 @@ def test_dslr_undistorted_twins(tmp_path: Path) -> None:
     assert scene.frames[1].read_color() == stored.read_bytes()
 
 
+def test_dslr_frames_for_tests_that_are_no_list_are_told(tmp_path: Path) -> None:
+    writer.write_dslr(tmp_path, POSES, render_depth=True)
+    transforms = tmp_path / "dslr" / "nerfstudio" / "transforms.json"
+    for spoilt in ({"a": 1}, ["DSC00000.JPG"], 3):
+        transforms.write_text(json.dumps({**json.loads(transforms.read_text()), "test_frames": spoilt}))
+        with pytest.raises(ScanError, match=r"transforms\.json: 'test_frames' is no list of frames; restore the file$"):
+            dslr(tmp_path)
+
+
 def test_dslr_bad_and_missing_frames_are_counted(tmp_path: Path) -> None:
     writer.write_dslr(tmp_path, POSES, render_depth=True)
     transforms = tmp_path / "dslr" / "nerfstudio" / "transforms.json"
@@ -129,6 +138,16 @@ def test_phone_with_arkits_poses(tmp_path: Path, encoding: str) -> None:
     step_m = 0.5e-3 if encoding in ("lz4", "png") else 0
     reading.assert_frames(scene, numbered(stood), camera, sensor, step_m + 1e-6)
     assert scene.frames[1].timestamp_s == pytest.approx(50 + 1 / 60)
+
+
+def test_phone_stamps_that_are_none_are_left_out(tmp_path: Path) -> None:
+    writer.write_phone(tmp_path, reading.lying({n: POSES[n] for n in range(3)}), STRAIGHT, "png", None)
+    file = tmp_path / "iphone" / "pose_intrinsic_imu.json"
+    told = json.loads(file.read_text())
+    told[min(told)]["timestamp"] = 10**400
+    file.write_text(json.dumps(told))
+    stamps = [frame.timestamp_s for frame in reader("scannetpp-iphone").read(tmp_path).frames]
+    assert [stamp is None for stamp in stamps] == [True, False, False]
 
 
 @pytest.mark.parametrize(("prefix", "encoding"), [("video/", "lz4"), ("iphone/", "png")])

@@ -100,6 +100,8 @@ def test_what_cannot_be_used_is_refused(folder: Path) -> None:
         (text.replace("m_calibrationColorIntrinsic", "m_other"), "m_calibrationColorIntrinsic"),
         (text.replace("m_colorWidth = 288", "m_colorWidth = 960"), "960x162"),
         (text.replace("m_depthShift = 1000", "m_depthShift = deep"), "m_depthShift"),
+        (text.replace("m_depthShift = 1000", "m_depthShift = 0"), "m_depthShift"),
+        (text + "m_calibrationDepthExtrinsic = 1 0 0 0 0 1 0\n", "extrinsic"),
     ):
         info.write_text(broken)
         with pytest.raises(ScanError) as error:

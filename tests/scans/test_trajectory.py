@@ -43,5 +43,7 @@ def test_poses_that_are_none_are_left_out() -> None:
 
 def test_quaternions_never_set() -> None:
     assert np.isnan(pose_from_quaternion(np.array([0, 0, np.nan, 1]), np.zeros(3))).all()
+    assert np.isnan(pose_from_quaternion(np.array([0, 0, 1e308, 1]), np.zeros(3))).all()
     assert not pose_from_quaternion(np.zeros(4), np.ones(3)).any()
+    assert not pose_from_quaternion(np.array([0, 0, 1e-308, 0]), np.ones(3)).any()
     assert np.array_equal(pose_from_quaternion(np.array([0.0, 0, 0, 1]), np.zeros(3)), np.eye(4))

@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import shutil
 import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from hatch_train.folder import report_text
 from hatch_train.model import VisionLanguageModel, load
 from hatch_train.recipe import Recipe
 from hatch_train.rewards import Rewards
-from hatch_train.rollouts import Reference, seed_of, until
+from hatch_train.rollouts import Reference, log_probabilities, seed_of, until
 from hatch_train.stages.action_then_answer import (
     ActionThenAnswer,
     RewardWeights,
@@ -138,6 +139,21 @@ def test_parts_fit_the_caps_and_begin_at_a_ratio_of_one(make_recipe: MakeRecipe,
         assert sums["kl"].item() == pytest.approx(0, abs=1e-6) and int(sums["clipped"]) == 0
     together = np.stack([[p.rewards[name] for p in parts] for name in ("reward", "length")])
     assert together.shape == (2, 3) and (together[1] >= 2).all()
+
+
+def test_a_single_update_need_not_ask_the_policy_that_drew(make_recipe: MakeRecipe, tiny: VisionLanguageModel) -> None:
+    stage = stage_of(make_recipe, tiny, kl=0, updates=1)
+    model, batch = fresh(stage), batch_of(stage)
+    part = stage.prepare(model, batch, 0)[0]
+    assert part.old is None
+    part = replace(part, advantages=torch.randn(part.advantages.shape, generator=torch.Generator().manual_seed(0)))
+    asked = replace(part, old=log_probabilities(model, part.pack, stage.settings.temperature).detach())
+    gradients = []
+    for one in (part, asked):
+        model.model.zero_grad()
+        stage.losses(model, one)["policy"].backward()
+        gradients.append(torch.cat([p.grad.flatten() for p in model.model.parameters() if p.grad is not None]))
+    assert gradients[0].norm() > 0 and torch.equal(*gradients)
 
 
 def test_a_better_reply_becomes_likelier(

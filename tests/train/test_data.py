@@ -151,7 +151,7 @@ def test_markers_that_are_only_stored_are_drawn(
     """A row whose marker is stored beside its image is trained on as one whose image shows it."""
     plain, box = rows.row(5), (0.25, 0.25, 0.5, 0.5)
     image, file = Image.open(io.BytesIO(plain.images[1])), io.BytesIO()
-    draw(image, Marker(box, "A", "#ff0000"))
+    draw(image, [Marker(box, "A", "#ff0000")])
     image.save(file, "png")
     stored = replace(plain, markers=[PlacedMarker(1, box, "A", "#ff0000", drawn=False)])
     drawn = replace(plain, images=[plain.images[0], file.getvalue()], markers=[replace(stored.markers[0], drawn=True)])

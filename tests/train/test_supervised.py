@@ -116,6 +116,8 @@ def test_replies_do_not_depend_on_what_is_beside_them(
             lambda one: replace(one, messages=[{"role": "user", "content": "<image>?"}, one.messages[1]]),
             "1 image marks",
         ),
+        (lambda one: replace(one, messages=one.messages[:1]), "its messages hold no question and reply"),
+        (lambda one: replace(one, messages=[]), "its messages hold no question and reply"),
     ],
 )
 def test_unusable_rows_are_named(
