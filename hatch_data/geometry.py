@@ -13,6 +13,9 @@ from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[np.float64]
 
+#: No image has a longer side: sizes beyond it are broken numbers, for which no memory suffices.
+LONGEST_SIDE_PX = 1 << 15
+
 
 @dataclass(frozen=True)
 class Camera:
@@ -32,12 +35,13 @@ class Camera:
 
     @property
     def sound(self) -> bool:
-        """Whether a lens can be like this: numbers that are finite, a field of view of 0.6 to 178 degrees, and an axis
-        no further than ten images from its own."""
+        """Whether a lens can be like this: a size that images have, numbers that are finite, a field of view of 0.6 to
+        178 degrees, and an axis no further than ten images from its own."""
         side = max(self.width, self.height)
+        if min(self.width, self.height) < 1 or side > LONGEST_SIDE_PX:
+            return False
         focal = all(0.01 * side <= f <= 100 * side for f in (self.fx, self.fy))
-        centre = all(abs(c) <= 10 * side for c in (self.cx, self.cy))
-        return min(self.width, self.height) > 0 and focal and centre
+        return focal and all(abs(c) <= 10 * side for c in (self.cx, self.cy))
 
     def resized(self, width: int, height: int) -> Camera:
         """The same camera behind an image resampled to `width` x `height`, edges of the image held in place."""

@@ -13,14 +13,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import AfterValidator, BaseModel, ConfigDict, NonNegativeInt, ValidationError
 
+from hatch_data.geometry import LONGEST_SIDE_PX
 from hatch_data.patches import FLOW_CODE, FLOW_STEPS, UNDECIDED
 
 #: Columns with an entry for each image, and the numbers that an entry has.
 _PER_IMAGE = {"images": None, "image_sizes": 2, "intrinsics": 4, "world_from_camera": 16}
 #: Lists of a match, and the numbers they have.
 _PER_MATCH = {"source_grid": 2, "target_grid": 2, "flow_size": 2}
-#: No image of a row has a longer side: sizes beyond it are broken numbers, for which no memory suffices.
-LONGEST_SIDE_PX = 1 << 15
 
 
 def fault(table: pa.Table) -> str | None:
@@ -175,6 +174,7 @@ class _Shard(_Told):
 
 
 class _Scene(_Told):
+    scene: str
     space: str
     layout: str
     up_source: str
@@ -195,6 +195,7 @@ class _Totals(_Told):
     tasks: dict[str, NonNegativeInt]
     rejected_questions: dict[str, NonNegativeInt]
     dropped_frames: dict[str, NonNegativeInt]
+    left_out_pairs: dict[str, NonNegativeInt]
 
 
 class _Split(_Told):

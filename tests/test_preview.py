@@ -124,7 +124,8 @@ def test_matched_patches_of_the_second_image_have_the_colour_of_the_place_in_the
                 np.testing.assert_allclose(both[1].colors[patch], overlay.position_colors(shown), atol=1e-9)
                 patches_off.append(np.abs((shown - (x, y)) * both[0].grid[::-1]).max())
     assert len(patches_off) > 50
-    assert np.quantile(patches_off, 0.9) < 1
+    # Lines are drawn for patches whose matches scatter by up to 1.5 patches.
+    assert np.median(patches_off) < 0.5 and np.quantile(patches_off, 0.9) < 1.5
 
 
 def test_lines_are_few_spread_out_and_join_what_the_map_joins() -> None:

@@ -10,6 +10,9 @@ from zipfile import BadZipFile, ZipFile
 
 from hatch_data.errors import ScanError
 
+#: No file of a scan that is read whole is larger: what says so is broken, or made to fill memory.
+LARGEST_BYTES = 64 << 20
+
 
 @dataclass(frozen=True)
 class ZipMember:
@@ -36,9 +39,12 @@ class ZipMember:
             raise OSError(f"no {self.member} in the archive") from error
 
     def read_bytes(self) -> bytes:
-        """All of it; its checksum is tested."""
+        """All of it; its checksum is tested. Raises `OSError` where it is larger than `LARGEST_BYTES`."""
         with self.open() as file:
-            return file.read()
+            data = file.read(LARGEST_BYTES + 1)
+        if len(data) > LARGEST_BYTES:
+            raise OSError(f"larger than {LARGEST_BYTES >> 20} MiB")
+        return data
 
 
 def members(archive: Path) -> list[ZipMember]:

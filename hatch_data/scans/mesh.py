@@ -6,7 +6,6 @@ distance along it *is* the depth.
 
 from __future__ import annotations
 
-import struct
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 
 from hatch_data.errors import ScanError
 from hatch_data.geometry import Array, Camera, transform
+from hatch_data.scans import files
 from hatch_data.scene import within_reach
 
 SUFFIXES = (".glb", ".gltf", ".obj", ".off", ".ply", ".stl")
@@ -132,9 +132,7 @@ def pixel_rays(camera: Camera, world_from_camera: Array) -> Array:
 
 
 #: What trimesh's readers raise at broken files: whatever their parsers run into.
-_PARSER_ERRORS = (
-    ArithmeticError, AttributeError, LookupError, NameError, OSError, RuntimeError, TypeError, ValueError, struct.error,
-)  # fmt: skip
+_PARSER_ERRORS = (*files.UNDECODABLE, AssertionError, NameError)
 
 
 class Part(NamedTuple):

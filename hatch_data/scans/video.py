@@ -67,8 +67,11 @@ class _Decoder:
         self._path, self._error = path, av.error.FFmpegError
         self._lock = threading.Lock()
         try:
-            self._container: Any = av.open(str(path))
+            # What a file says of itself need not be text.
+            self._container: Any = av.open(str(path), metadata_errors="replace")
             self._stream = self._container.streams.video[0]
+            if self._stream.codec_context is None:
+                raise ScanError(f"{path}: a video in a code that is not known; copy the file again, or convert it")
             packets = [p for p in self._container.demux(self._stream) if p.pts is not None and not p.is_discard]
         except (self._error, IndexError, OSError) as error:
             raise ScanError(f"{path}: cannot be opened as a video ({error}); copy the file again") from error

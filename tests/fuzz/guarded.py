@@ -30,7 +30,7 @@ from tests.fuzz.mutate import spoil
 
 MOST_SECONDS, MOST_WAIT_S = 10.0, 120.0
 #: A mesh whose poses are gone is explored and rendered, which is work.
-LONGER = {"mesh": 60.0}
+LONGER = {"doctor": 60.0, "mesh": 60.0}
 MOST_BYTES = 2 << 30
 #: Compiled code of this project and its libraries is kept beside them; devices take what is written to them.
 _HARMLESS = re.compile(r".*/__pycache__(/.*)?|/dev/(null|tty|shm/.*)|/proc/self/.*")
@@ -144,6 +144,7 @@ class Guarded:
         folder.mkdir(parents=True, exist_ok=True)
         self._sound: dict[tuple[str, int], tuple[Path, Path]] = {}
         self._written: list[str] = []
+        self._count = 0
         self._watching = False
         sys.addaudithook(self._note)
 
@@ -151,8 +152,10 @@ class Guarded:
         """Spoil an input and read it."""
         read, forms = self._targets[one.target]
         sound, place = self._sample(one.target, one.number % len(forms))
-        work = self._folder / "work"
-        shutil.rmtree(work, ignore_errors=True)
+        # A path of its own: what readers keep of a file they keep by its path.
+        self._count += 1
+        work = self._folder / "work" / str(self._count)
+        shutil.rmtree(work.parent, ignore_errors=True)
         shutil.copytree(sound, work / "in", copy_function=os.link)
         spoilt = spoil(work / "in", one.number) if one.number >= 0 else "nothing"
         (self._folder / "spoilt.txt").write_text(f"{spoilt}", encoding="utf-8", errors="backslashreplace")
@@ -255,7 +258,7 @@ def _listing(folder: Path) -> dict[str, tuple[int, int, int]]:
     """Inode, size and time of all files below a folder, less the output's."""
     found = {}
     for here, folders, names in os.walk(folder):
-        if Path(here) == folder / "work":
+        if Path(here).parent == folder / "work":
             folders.remove("out")
         for name in (*names, *folders):
             path = Path(here) / name

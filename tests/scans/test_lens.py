@@ -160,6 +160,7 @@ def test_a_lens_that_leads_nowhere_is_none(number: float) -> None:
     assert not Lens(CAMERA, "OPENCV", (number, 0.0, 0.0, 0.0)).sound
     for name in ("fx", "fy", "cx", "cy"):
         assert not Lens(replace(CAMERA, **{name: number}), "OPENCV", OPENCV.distortion).sound
+    assert not Lens(replace(CAMERA, width=10**400)).sound
     # What no one asked about is refused before pixels that are nowhere are read.
     with pytest.raises(FrameError, match="leads nowhere"):
         straightened_raster(Lens(CAMERA, "OPENCV", (np.nan, 0.0, 0.0, 0.0)), np.zeros((240, 320), np.float32))

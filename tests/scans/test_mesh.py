@@ -79,6 +79,20 @@ def test_broken_meshes_are_told_in_a_line(tmp_path: Path) -> None:
         one_line(error, file, word)
 
 
+@pytest.mark.parametrize("kind", [AssertionError, MemoryError])
+def test_whatever_a_parser_runs_into_is_told(tmp_path: Path, kind: type[Exception], monkeypatch) -> None:
+    """Sizes in a GLB that are absurd end so."""
+
+    def load(*_: object, **__: object) -> None:
+        raise kind
+
+    file = mesh.write(tmp_path)
+    monkeypatch.setattr(trimesh, "load_scene", load)
+    with pytest.raises(ScanError) as error:
+        Mesh.load(file)
+    one_line(error, file.name, "copy it again")
+
+
 def test_a_mesh_without_colours_is_no_scan(tmp_path: Path) -> None:
     trimesh.creation.box(room.SIZE_M).export(tmp_path / "grey.stl")
     with pytest.raises(ScanError) as error:

@@ -13,6 +13,8 @@ import trimesh
 
 from hatch_data.errors import FrameError, ScanError
 from hatch_data.scans import LAYOUTS, find, reader
+from hatch_data.scans.archive import LARGEST_BYTES, members
+from hatch_data.scans.files import read_pose
 from tests.layouts import room, three_r_scan
 from tests.scans.reading import one_line, reads_back
 
@@ -171,3 +173,12 @@ def test_broken_objects_are_refused(folder: Path) -> None:
         with pytest.raises(ScanError) as error:
             reader("3rscan").read(folder)
         one_line(error, semseg)
+
+
+def test_a_member_that_fills_memory_is_a_bad_pose(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "sequence.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("frame-000000.pose.txt", bytes(LARGEST_BYTES + 1))
+    (member,) = members(tmp_path / "sequence.zip")
+    with pytest.raises(FrameError, match="larger than 64 MiB") as raised:
+        read_pose(member)
+    assert raised.value.reason == "bad_pose"

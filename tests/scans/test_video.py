@@ -97,3 +97,11 @@ def test_what_is_no_video_is_told(tmp_path: Path) -> None:
     path.write_bytes(b"no video")
     with pytest.raises(ScanError, match=r"rgb\.mp4: cannot be opened[^\n]*$"):
         frame_count(path)
+
+
+def test_what_a_video_says_of_itself_need_not_be_text(film: Path, tmp_path: Path) -> None:
+    data = bytearray(film.read_bytes())
+    data[24:28] = b"\xff" * 4  # a compatible brand
+    spoilt = tmp_path / "rgb.mp4"
+    spoilt.write_bytes(data)
+    assert frame_count(spoilt) == COUNT
