@@ -31,6 +31,7 @@ from hatch_data.shards import (
     open_shard,
     parquet_writer,
     read_group,
+    read_groups,
     read_manifest,
 )
 from hatch_data.spread import Spread, spread_of
@@ -194,8 +195,7 @@ def _read_ids(sources: list[_Source]) -> dict[str, int]:
 def _ids_and_frames(path: Path) -> tuple[list[str], set[str]]:
     ids: list[str] = []
     frames: set[str] = set()
-    for group in range(open_shard(path).num_row_groups):
-        table = read_group(path, group, ["id", "frames"])
+    for table in read_groups(path, ["id", "frames"]):
         ids += table["id"].to_pylist()
         frames.update(pc.list_flatten(table["frames"]).to_pylist())
     return ids, frames

@@ -373,18 +373,26 @@ def open_shard(path: Path) -> pq.ParquetFile:
         file = pq.ParquetFile(path)
     except (pa.ArrowException, OSError) as error:
         raise ShardError(f"{path}: not a readable Parquet file ({_one_line(error)}); rebuild this folder") from None
-    missing = [name for name in SCHEMA.names if name not in file.schema_arrow.names]
+    found = _kinds(file.schema_arrow)
+    missing = [name for name in _KINDS if name not in found]
     if missing:
         raise ShardError(f"{path}: not a shard of this tool: column '{missing[0]}' is missing")
-    other = [f.name for f in SCHEMA if _plain(file.schema_arrow.field(f.name).type) != _plain(f.type)]
+    other = [name for name, kind in _KINDS.items() if found[name] != kind]
     if other:
         raise ShardError(f"{path}: not a shard of this tool: column '{other[0]}' is of another type")
     return file
 
 
-def _plain(kind: pa.DataType) -> str:
-    """A type without the names that writers give the elements of lists, and without what must not be null."""
-    return str(kind).replace("<element: ", "<item: ").replace(" not null", "").replace("large_", "")
+def _kinds(schema: pa.Schema) -> dict[str, str]:
+    """The type of each column, without the names that writers give the elements of lists, and what must not be null."""
+
+    def plain(kind: pa.DataType) -> str:
+        return str(kind).replace("<element: ", "<item: ").replace(" not null", "").replace("large_", "")
+
+    return {column.name: plain(column.type) for column in schema}
+
+
+_KINDS = _kinds(SCHEMA)
 
 
 def read_rows(
@@ -396,8 +404,8 @@ def read_rows(
     for rows that cannot be used (`soundness.fault`).
     """
     for path in shard_files(folder, split):
-        for group in range(open_shard(path).num_row_groups):
-            yield from _records(read_group(path, group, columns, sound=sound), path, group)
+        for group, table in enumerate(read_groups(path, columns, sound=sound)):
+            yield from _records(table, path, group)
 
 
 def _records(table: pa.Table, path: Path, group: int) -> list[dict[str, Any]]:
@@ -407,12 +415,26 @@ def _records(table: pa.Table, path: Path, group: int) -> list[dict[str, Any]]:
         raise ShardError(f"{path}: row group {group} is damaged ({_one_line(error)}); rebuild this folder") from None
 
 
+def read_groups(
+    path: Path, columns: list[str] | None = None, *, use_threads: bool = True, sound: bool = True
+) -> Iterator[pa.Table]:
+    """The row groups of a shard in turn; the file is opened once. Raises `ShardError` as `read_group` does."""
+    file = open_shard(path)
+    for group in range(file.num_row_groups):
+        yield _read_group(file, path, group, columns, use_threads, sound)
+
+
 def read_group(
     path: Path, group: int, columns: list[str] | None = None, *, use_threads: bool = True, sound: bool = True
 ) -> pa.Table:
     """A row group of a shard. Raises `ShardError` where it is damaged or, if it must be sound, cannot be used."""
+    return _read_group(open_shard(path), path, group, columns, use_threads, sound)
+
+
+def _read_group(
+    file: pq.ParquetFile, path: Path, group: int, columns: list[str] | None, use_threads: bool, sound: bool
+) -> pa.Table:
     try:
-        file = open_shard(path)
         table = file.read_row_group(group, columns=columns, use_threads=use_threads)
         rows = file.metadata.row_group(group).num_rows
         why = f"{table.num_rows} rows of {rows}" if table.num_rows != rows else fault(table) if sound else None

@@ -12,7 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from hatch_data.sampling import rotation_between_deg
-from hatch_data.shards import open_shard, read_group
+from hatch_data.shards import read_groups
 
 #: Measure -> (unit, width of a bin, greatest bin, which takes in all beyond).
 BINS = {"overlap": ("%", 5.0, 19), "rotation": ("°", 10.0, 17), "baseline": ("m", 0.25, 40)}
@@ -29,8 +29,7 @@ Spread = dict[str, dict[str, Any]]
 
 def spread_of(shard: Path) -> Spread:
     """What the small columns of a shard say, row group by row group. Raises `ShardError` where one is unsound."""
-    groups = range(open_shard(shard).num_row_groups)
-    return total(of_table(read_group(shard, group, _COLUMNS)) for group in groups)
+    return total(of_table(table) for table in read_groups(shard, _COLUMNS))
 
 
 def total(spreads: Iterable[Spread]) -> Spread:

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
 from hatch_data.errors import HatchError, ShardError
-from hatch_data.shards import MANIFEST, open_shard, read_group, shard_files
+from hatch_data.shards import MANIFEST, open_shard, read_group, read_groups, shard_files
 from hatch_train.packing import Caps, first_fit
 
 #: A row group larger than this would not fit beside others in a worker's memory.
@@ -48,12 +48,9 @@ class Shards:
         self.rows: list[dict[str, Any]] = []
         places: list[tuple[int, int, int]] = []
         for number, path in enumerate(self.files):
-            file = open_shard(path)
-            for group in range(file.num_row_groups):
-                size = file.metadata.row_group(group).total_byte_size
-                if size > MAX_ROW_GROUP_BYTES:
-                    raise ShardError(f"{path}: row group {group} holds {size >> 20} MiB, too much; rebuild this folder")
-                rows = _read_group(path, group, ("id", *small)).to_pylist()
+            _refuse_large_groups(path)
+            for group, table in enumerate(read_groups(path, ["id", *small], use_threads=False)):
+                rows = table.to_pylist()
                 self.rows += rows
                 places += [(number, group, row) for row in range(len(rows))]
         self.places = np.array(places, np.int64).reshape(-1, 3)
@@ -66,6 +63,13 @@ class Shards:
         """One row, from a row group that is kept for the next."""
         number, group, within = self.places[row].tolist()
         return _kept_group(self.files[number], group, columns).slice(within, 1).to_pylist()[0]
+
+
+def _refuse_large_groups(path: Path) -> None:
+    metadata = open_shard(path).metadata
+    for group in range(metadata.num_row_groups):
+        if (size := metadata.row_group(group).total_byte_size) > MAX_ROW_GROUP_BYTES:
+            raise ShardError(f"{path}: row group {group} holds {size >> 20} MiB, too much; rebuild this folder")
 
 
 def _files(folder: Path, split: str) -> list[Path]:

@@ -9,7 +9,7 @@ from itertools import groupby
 from pathlib import Path
 
 from hatch_data.errors import ShardError
-from hatch_data.shards import SPLITS, Row, from_record, open_shard, read_group, shard_files
+from hatch_data.shards import SPLITS, Row, from_record, read_group, read_groups, shard_files
 
 
 @dataclass(frozen=True)
@@ -29,9 +29,7 @@ def entries(folder: Path) -> list[Entry]:
     """All rows of a folder, splits in the order train, validation, test. Raises `ShardError`."""
     found = []
     for shard in sorted(shard_files(folder), key=lambda path: (_rank(_split(path)), path.name)):
-        file = open_shard(shard)
-        for group in range(file.num_row_groups):
-            table = read_group(shard, group, ["id", "scene", "task"])
+        for group, table in enumerate(read_groups(shard, ["id", "scene", "task"])):
             columns = (table[name].to_pylist() for name in ("id", "scene", "task"))
             for offset, (row_id, scene, task) in enumerate(zip(*columns, strict=True)):
                 found.append(Entry(row_id, scene, task, _split(shard), shard, group, offset))
