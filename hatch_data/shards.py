@@ -371,9 +371,9 @@ def open_shard(path: Path) -> pq.ParquetFile:
     """A shard, its schema checked. Raises `ShardError` for a damaged file or one of another form."""
     try:
         file = pq.ParquetFile(path)
+        found = _kinds(file.schema_arrow)
     except (pa.ArrowException, OSError) as error:
         raise ShardError(f"{path}: not a readable Parquet file ({_one_line(error)}); rebuild this folder") from None
-    found = _kinds(file.schema_arrow)
     missing = [name for name in _KINDS if name not in found]
     if missing:
         raise ShardError(f"{path}: not a shard of this tool: column '{missing[0]}' is missing")
