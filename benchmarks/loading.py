@@ -39,7 +39,7 @@ ROOT = Path(__file__).resolve().parents[1]
 @click.option("--rows", default=100_000, show_default=True, help="Least rows of the set.")
 @click.option("--step", default=10_000, show_default=True, help="Finished steps when the run is resumed.")
 @click.option("--workers", default=2, show_default=True, help="Processes that read.")
-@click.option("--steps", default=200, show_default=True, help="Steps measured, but for the first ten.")
+@click.option("--steps", default=200, show_default=True, help="Steps measured, but for the first ten; more than ten.")
 def main(shards: Path, rows: int, step: int, workers: int, steps: int) -> None:
     """Print a table for the folder SHARDS."""
     with tempfile.TemporaryDirectory(prefix="hatch-benchmark-") as scratch:

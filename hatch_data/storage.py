@@ -7,6 +7,7 @@ but are moved by copying.
 from __future__ import annotations
 
 import errno
+import logging
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -106,6 +107,8 @@ class RemoteStorage:
             raise ShardError(
                 f"{url}: cannot be opened ({error}); install what it needs, or name another --out"
             ) from None
+        # What the store's library logs, tracebacks among it, is told in one line by the error that follows.
+        logging.getLogger(type(self._files).__module__.partition(".")[0]).setLevel(logging.CRITICAL)
 
     def __str__(self) -> str:
         return self._url

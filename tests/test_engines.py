@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shlex
 import shutil
@@ -251,20 +252,22 @@ def test_a_url_gets_the_same_bytes_and_goes_on_where_it_stopped(small_build, mon
 
 
 @pytest.mark.parametrize("at", ["exists", "pipe_file", "put_file"])
-def test_what_a_store_refuses_is_one_line(tmp_path, monkeypatch, at):
-    """Libraries of object stores have errors of their own: no credentials, no such host."""
+def test_what_a_store_refuses_is_one_line(tmp_path, monkeypatch, caplog, at):
+    """Libraries of object stores have errors of their own: no credentials, no such host; and log them too."""
     memory = pytest.importorskip("fsspec.implementations.memory", reason="fsspec comes with the extra 'ray'")
 
     class NoCredentials(Exception):
         pass
 
     def refuse(*_: Any, **__: Any) -> None:
+        logging.getLogger("fsspec.memory").error("out of retries\nTraceback")
         raise NoCredentials("Unable to locate\ncredentials")
 
     monkeypatch.setattr(memory.MemoryFileSystem, at, refuse)
     told = r"cannot be written \(Unable to locate credentials\); put that right and run the same command again"
     with pytest.raises(ShardError, match=rf"^memory://hatch-test/{at}[^\n]*: {told}"):
         build_small(f"memory://hatch-test/{at}")
+    assert not caplog.records
 
 
 def test_ray_builds_the_same_bytes_though_a_worker_dies(small_build, tmp_path):

@@ -64,6 +64,7 @@ class Transformers:
 
     @torch.no_grad()
     def reply(self, samples: Sequence[Sample], instruction: str) -> list[Reply]:
+        """What the model says to each sample, greedily, the samples side by side."""
         processor, tokenizer = self.model.processor, self.model.processor.tokenizer
         ids, pixels, grids = [], [], []
         for sample in samples:
