@@ -23,6 +23,8 @@ POINT_ROWS, POINT_COLUMNS = 15, 20
 #: Blocks of the raster whose least and greatest depth stand for the surface behind them.
 BLOCK_ROWS, BLOCK_COLUMNS = 60, 80
 _NO_DEPTH = np.int32(2**30)
+#: Views that share less than this, either way, count as sharing nothing.
+LEAST_OVERLAP = 0.02
 #: Side of the voxels by which views find each other, metres.
 VOXEL_M = 0.5
 #: Neighbours kept per view and tenth of overlap: enough to choose from, and memory stays linear in views.
@@ -98,7 +100,7 @@ def summarise(view: View) -> Summary:
     )
 
 
-def covisibility(summaries: list[Summary], least_overlap: float = 0.02) -> Covisibility:
+def covisibility(summaries: list[Summary], least_overlap: float = LEAST_OVERLAP) -> Covisibility:
     """Directed overlaps of all views of a scene that reach `least_overlap`."""
     n = len(summaries)
     if n == 0:

@@ -14,6 +14,7 @@ import shutil
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from numpy.typing import NDArray
 
 from hatch_data.actions import format_pairs, to_json, to_text
 from hatch_data.asking import Asker, Posed
-from hatch_data.covisibility import Covisibility, Summary, covisibility, summarise, within
+from hatch_data.covisibility import LEAST_OVERLAP, Covisibility, Summary, covisibility, summarise, within
 from hatch_data.depth_source import with_depth
 from hatch_data.doctor import refusal
 from hatch_data.errors import FrameError, HatchError, ScanError
@@ -231,7 +232,6 @@ class RowMaker:
         self.scene, self.recipe, self.covisible = scene, scene.recipe, covisible
         self.asked: Counter[str] = Counter()
         self.rejected: Counter[str] = Counter()
-        self._overlapping = {*zip(covisible.source.tolist(), covisible.target.tolist(), strict=True)}
         self._digest = self.recipe.digest
 
     def row(self, indices: tuple[int, ...], posed: Posed) -> Row | None:
@@ -281,14 +281,15 @@ class RowMaker:
 
     def _matches(self, group: ViewGroup) -> list[Match]:
         """Maps both ways between the views of the group that share surface."""
+        order, longest_gap = group.capture_order, self.recipe.of_scan(self.scene.scene.id).longest_gap
         found = []
-        for i in range(len(group)):
-            for j in range(i + 1, len(group)):
-                pair = group.indices[i], group.indices[j]
-                if pair in self._overlapping or pair[::-1] in self._overlapping:
-                    for a, b in ((i, j), (j, i)):
-                        there = group.correspondence(a, b)
-                        found.append(Match(a, b, there.map, there.flow))
+        for i, j in combinations(range(len(group)), 2):
+            if longest_gap is not None and abs(order[i] - order[j]) > longest_gap:
+                continue
+            there, back = group.correspondence(i, j), group.correspondence(j, i)
+            # Measured, not looked up: co-visibility leaves out most neighbours of a view that has many.
+            if max(there.map.overlap, back.map.overlap) >= LEAST_OVERLAP:
+                found += [Match(i, j, there.map, there.flow), Match(j, i, back.map, back.flow)]
         return found
 
 

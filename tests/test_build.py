@@ -5,14 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from collections import Counter
 from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from hatch_data import build, folder, pipeline, storage
+from hatch_data import build, covisibility, folder, pipeline, storage
+from hatch_data.correspondence import correspond
 from hatch_data.engines import attempt, local
 from hatch_data.errors import HatchError, ScanError, SettingsError, ShardError
 from hatch_data.forecast import forecast, forecast_text
@@ -22,6 +25,7 @@ from hatch_data.scans import synthetic
 from hatch_data.settings import load
 from hatch_data.shards import MANIFEST, read_manifest, read_rows, shard_files
 from hatch_data.verify import verify
+from hatch_data.views import prepare
 from tests.builds import SMALL, build_small
 from tests.layouts import redwood, room, scannet_extracted, seven_scenes, tum
 
@@ -74,6 +78,25 @@ def test_the_manifest_tells_what_is_there(small_build):
         path.name for path in small_build.iterdir()
     }
     assert "Splits are made by *space*" in (small_build / "README.md").read_text()
+
+
+def test_views_of_many_neighbours_keep_all_maps(tmp_path, monkeypatch):
+    """Co-visibility leaves out most neighbours of such views; their rows must not."""
+    monkeypatch.setattr(covisibility, "KEPT_PER_TENTH", 2)
+    settings = ("frames.every=2", "pairs.per_frame=1", "groups.sizes={4: 1}", "questions={view_comparison: 1}")
+    build_small(tmp_path / "out", "synthetic:1", *settings)
+    scene = synthetic.make(0).scene()
+    views = {frame.id: prepare(frame) for frame in scene.frames}
+    found: Counter[bool] = Counter()
+    for row in read_rows(tmp_path / "out"):
+        stored = {(match["source"], match["target"]) for match in row["matches"]}
+        for i, j in combinations(range(len(row["frames"])), 2):
+            first, second = (views[row["frames"][k]] for k in (i, j))
+            both = (correspond(first, second, (12, 16), (12, 16)), correspond(second, first, (12, 16), (12, 16)))
+            shared = max(one.map.overlap for one in both) >= covisibility.LEAST_OVERLAP
+            assert ((i, j) in stored) == ((j, i) in stored) == shared
+            found[shared] += 1
+    assert found[True] > found[False]
 
 
 def test_families_are_balanced(small_build):
