@@ -69,7 +69,7 @@ def run(
         failed = sum(report.failure is not None for report in kept)
         rows = sum(sum(report.rows.values()) for report in kept)
         with Progress(len(folder.refs), len(kept) - failed, failed, rows, style) as progress:
-            for outcome in _outcomes(jobs, workers, engine, address):
+            for outcome in _outcomes(jobs, workers, engine, address, progress):
                 if outcome.stop:
                     raise ShardError(outcome.stop)
                 if outcome.report.failure:
@@ -79,7 +79,9 @@ def run(
         return folder.commit(reports)
 
 
-def _outcomes(jobs: list[SceneJob], workers: int | None, engine: Engine, address: str | None) -> Iterator[Outcome]:
+def _outcomes(
+    jobs: list[SceneJob], workers: int | None, engine: Engine, address: str | None, progress: Progress
+) -> Iterator[Outcome]:
     if not jobs:
         return iter(())
     workers = len(os.sched_getaffinity(0)) if workers is None else workers
@@ -87,7 +89,7 @@ def _outcomes(jobs: list[SceneJob], workers: int | None, engine: Engine, address
         from hatch_data.engines import ray
 
         return ray.run(jobs, workers, address)
-    return local.run(jobs, workers)
+    return local.run(jobs, workers, progress.come_to)
 
 
 def summary(manifest: dict[str, Any], out: str | Path) -> str:
@@ -114,13 +116,25 @@ def summary(manifest: dict[str, Any], out: str | Path) -> str:
     for title, counts in (
         ("rows by split", totals["rows"]),
         ("rows by task", totals["tasks"]),
-        ("questions not asked", totals["rejected_questions"]),
+        ("questions not asked", _by_reason(totals["rejected_questions"])),
     ):
         lines += _counted(title, counts, f"{out}/build.json")
     by = manifest["split"]["by"]
     lines.append("split by " + ("time: validation shows the same places, seen later" if by == "time" else "space"))
     lines.append(f"{sum(totals['rows'].values())} rows in {out}")
     return "\n".join(lines)
+
+
+def _by_reason(rejected: dict[str, int]) -> dict[str, int]:
+    """Counts of `family: reason` by reason, with the one family that gave it or how many did."""
+    families: dict[str, list[str]] = {}
+    counts: Counter[str] = Counter()
+    for name, count in rejected.items():
+        family_name, _, reason = name.partition(": ")
+        families.setdefault(reason, []).append(family_name)
+        counts[reason] += count
+    told = {reason: names[0] if len(names) == 1 else f"{len(names)} families" for reason, names in families.items()}
+    return {f"{reason} ({told[reason]})": count for reason, count in counts.items()}
 
 
 def _counted(title: str, counts: dict[str, int], where: str) -> list[str]:

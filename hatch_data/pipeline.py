@@ -12,11 +12,11 @@ import hashlib
 import json
 import shutil
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,14 +79,21 @@ class SceneJob:
     staging: str
 
 
-def build_scene(job: SceneJob) -> SceneReport:
-    """Build one scan into shards below `job.staging`. A scan that cannot be used is reported, not raised."""
+#: Is told how far a scan has come: (what, done, of how many).
+Watch = Callable[[Literal["frames", "rows"], int, int], object]
+
+
+def build_scene(job: SceneJob, watch: Watch = lambda what, done, of: None) -> SceneReport:
+    """Build one scan into shards below `job.staging`. A scan that cannot be used is reported, not raised.
+
+    `watch` is told of every frame that is read, then of every row that is made.
+    """
     report = SceneReport(job.ref.scene, job.ref.layout, job.ref.path)
     folder = Path(job.staging) / job.ref.scene
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     try:
-        _write_scene(job, report, folder)
+        _write_scene(job, report, folder, watch)
     except HatchError as error:
         report.failure = str(error)
         shutil.rmtree(folder)
@@ -95,7 +102,7 @@ def build_scene(job: SceneJob) -> SceneReport:
     return report
 
 
-def _write_scene(job: SceneJob, report: SceneReport, folder: Path) -> None:
+def _write_scene(job: SceneJob, report: SceneReport, folder: Path, watch: Watch) -> None:
     scene = open_scene(job.ref, job.recipe)
     report.space, report.up_source, report.frames = scene.space, scene.up_source, len(scene.frames)
     came_with = read_imported(job.ref.questions)
@@ -103,7 +110,7 @@ def _write_scene(job: SceneJob, report: SceneReport, folder: Path) -> None:
         wanted = {frame for question in came_with for frame in question.frames}
         scene.frames = [frame for frame in scene.frames if frame.id in wanted]
     scene = with_depth(scene, job.recipe.depth)
-    frames, views, summaries = _read_views(scene, job.recipe)
+    frames, views, summaries = _read_views(scene, job.recipe, watch)
     report.dropped_frames = {reason: len(ids) for reason, ids in sorted(scene.dropped.items())}
     report.used_frames = len(frames)
     if len(frames) < 2:
@@ -119,9 +126,10 @@ def _write_scene(job: SceneJob, report: SceneReport, folder: Path) -> None:
     covisible = within(covisibility(summaries), np.array(scene_views.capture_order), repairs.longest_gap)
     maker = RowMaker(scene_views, covisible)
     if came_with:
-        rows = _rows_that_came_with(maker, came_with)
+        rows = _rows_that_came_with(maker, came_with, watch)
     else:
-        rows = _rows_of_families(job, report, maker, np.array([SPLITS.index(split) for split in split_of_frame]))
+        part = np.array([SPLITS.index(split) for split in split_of_frame])
+        rows = _rows_of_families(job, report, maker, part, watch)
     writers: dict[str, ShardSeries] = {}
     place = {frame.id: k for k, frame in enumerate(frames)}
     for row in rows:
@@ -134,7 +142,9 @@ def _write_scene(job: SceneJob, report: SceneReport, folder: Path) -> None:
         report.shards += writers[split].close()
 
 
-def _rows_of_families(job: SceneJob, report: SceneReport, maker: RowMaker, part: NDArray) -> Iterator[Row]:
+def _rows_of_families(
+    job: SceneJob, report: SceneReport, maker: RowMaker, part: NDArray, watch: Watch
+) -> Iterator[Row]:
     """Ask groups of views, drawn over strata, what the recipe's families can ask, up to the limit on rows."""
     scene, recipe = maker.scene, job.recipe
     seed = [recipe.seed, _stable_number(scene.scene.id)]
@@ -157,15 +167,17 @@ def _rows_of_families(job: SceneJob, report: SceneReport, maker: RowMaker, part:
         row = maker.row(group, posed) if posed else None
         if row is not None:
             made += 1
+            watch("rows", made, limit)
             yield row
 
 
-def _rows_that_came_with(maker: RowMaker, questions: list[Imported]) -> Iterator[Row]:
+def _rows_that_came_with(maker: RowMaker, questions: list[Imported], watch: Watch) -> Iterator[Row]:
     """Rows of the questions that came with the scan; one about a frame that is not usable is counted by its reason."""
     scene = maker.scene
     number = {frame.id: k for k, frame in enumerate(scene.frames)}
     why = {frame: reason for reason, frames in scene.scene.dropped.items() for frame in frames}
-    for question in questions:
+    for read, question in enumerate(questions):
+        watch("rows", read, len(questions))
         missing = [frame for frame in question.frames if frame not in number]
         if missing:
             maker.rejected[f"{question.posed.task}: {why.get(missing[0], 'no_such_image')}"] += 1
@@ -181,10 +193,12 @@ def open_scene(ref: ScanRef, recipe: DataRecipe) -> Scene:
     return repair(ref.load(), recipe.of_scan(ref.scene))
 
 
-def _read_views(scene: Scene, recipe: DataRecipe) -> tuple[list[Frame], ViewStore, list[Summary]]:
+def _read_views(scene: Scene, recipe: DataRecipe, watch: Watch) -> tuple[list[Frame], ViewStore, list[Summary]]:
     """Decode the depth of every frame once. What cannot be used is recorded in `scene.dropped`."""
     frames, views, summaries = [], ViewStore(), []
-    for frame in _good_colors(scene, recipe.frames):
+    good = _good_colors(scene, recipe.frames)
+    for read, frame in enumerate(good):
+        watch("frames", read, len(good))
         try:
             view = prepare(frame)
         except FrameError as error:

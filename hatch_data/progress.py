@@ -6,13 +6,13 @@ import json
 import sys
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from types import TracebackType
 from typing import Any, Literal
 
 from tqdm import tqdm
 
-from hatch_data.engines import Outcome
+from hatch_data.engines import Outcome, UnderWay
 
 Style = Literal["bar", "lines", "json"]
 #: Seconds between plain lines.
@@ -35,6 +35,7 @@ class Progress:
     _bytes: int = 0
     _busy_s: float = 0.0
     _reading_s: float = 0.0
+    _under_way: dict[str, UnderWay] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.style = self.style or ("bar" if sys.stderr.isatty() else "lines")
@@ -58,9 +59,16 @@ class Progress:
         else:
             self._show()
 
+    def come_to(self, step: UnderWay) -> None:
+        """A scan has come so far; shown until it is counted."""
+        self._under_way[step.scene] = step
+        if self._bar is not None:
+            self._bar.set_postfix_str(self._rates(), refresh=False)
+
     def add(self, outcome: Outcome) -> None:
         """Count a scan and name it if it failed."""
         report = outcome.report
+        self._under_way.pop(report.scene, None)
         self._new += 1
         self._frames += report.frames
         self._bytes += sum(shard["bytes"] for shard in report.shards)
@@ -78,9 +86,12 @@ class Progress:
 
     def now(self) -> dict[str, Any]:
         """The counts and rates of this run. `decode_share`: of the time of all workers, the share that went into the
-        first reading of every image; a build that did nothing else would be faster by its inverse."""
+        first reading of every image; a build that did nothing else would be faster by its inverse. A scan whose rows
+        are being made counts for what is left by its part of them."""
         elapsed = max(time.monotonic() - self._began, 1e-9)
-        left = self.scans - self.done - self.failed
+        under_way = list(self._under_way.values())
+        part = sum(step.done / step.of for step in under_way if step.what == "rows")
+        left = self.scans - self.done - self.failed - part
         return {
             "scans": self.scans,
             "done": self.done,
@@ -90,17 +101,24 @@ class Progress:
             "mb_per_s": round(self._bytes / elapsed / 1e6, 2),
             "decode_share": round(self._reading_s / self._busy_s, 3) if self._busy_s else None,
             "elapsed_s": round(elapsed, 1),
-            "eta_s": round(elapsed / self._new * left) if self._new else None,
+            "eta_s": round(elapsed / (self._new + part) * left) if self._new + part else None,
+            "under_way": [asdict(step) for step in under_way],
         }
 
     def _rates(self) -> str:
         now = self.now()
         parts = [f"{self.failed} failed"] if self.failed else []
-        parts += [
-            f"{now['rows']:,} rows",
-            f"{now['frames_per_s']:.0f} frames/s",
-            f"{now['mb_per_s']:.1f} MB/s written",
-        ]
+        if len(now["under_way"]) == 1:
+            parts.append("{scene}: {done}/{of} {what}".format(**now["under_way"][0]))
+        elif now["under_way"]:
+            rows = sum(step["done"] for step in now["under_way"] if step["what"] == "rows")
+            parts.append(f"{len(now['under_way'])} under way ({rows:,} rows)")
+        if self._new or not parts:
+            parts += [
+                f"{now['rows']:,} rows",
+                f"{now['frames_per_s']:.0f} frames/s",
+                f"{now['mb_per_s']:.1f} MB/s written",
+            ]
         if now["decode_share"] is not None:
             parts.append(f"{now['decode_share']:.0%} of the decode-bound limit")
         return ", ".join(parts)

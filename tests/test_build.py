@@ -48,9 +48,9 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     built: list[str] = []
     original = pipeline.build_scene
 
-    def counting(job: pipeline.SceneJob) -> pipeline.SceneReport:
+    def counting(job: pipeline.SceneJob, watch: pipeline.Watch) -> pipeline.SceneReport:
         built.append(job.ref.scene)
-        return original(job)
+        return original(job, watch)
 
     monkeypatch.setattr(attempt, "build_scene", counting)
     return built

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from hatch_data import build
-from hatch_data.engines import ATTEMPTS, Outcome, attempt
+from hatch_data.engines import ATTEMPTS, Outcome, UnderWay, attempt, local
 from hatch_data.errors import HatchError, ScanError, ShardError
 from hatch_data.folder import FAILURES, STAGING, BuildFolder
 from hatch_data.pipeline import SceneReport
@@ -299,6 +299,33 @@ def test_progress_counts_and_says_what_failed(capsys):
     failed, last = capsys.readouterr().err.splitlines()
     assert failed == "failed: bad: no depth"
     assert last.startswith("build: 3/4 scans, 1 failed, 12 rows") and "25% of the decode-bound limit" in last
+
+
+def test_a_scan_tells_how_far_it_has_come(tmp_path, monkeypatch):
+    monkeypatch.setattr(attempt, "TOLD_EVERY_S", 0.0)
+    heard: list[UnderWay] = []
+    jobs = troubled(tmp_path / "out", "bug").jobs()
+    (outcome,) = local.run(jobs[:1], 0, heard.append)
+    made = sum(outcome.report.rows.values())
+    assert [step.done for step in heard if step.what == "frames"] == list(range(outcome.report.used_frames))
+    assert [step.done for step in heard if step.what == "rows"] == list(range(1, made + 1))
+    assert {step.scene for step in heard} == {outcome.report.scene}
+
+
+def test_progress_shows_scans_under_way_until_they_are_counted(capsys):
+    with Progress(2, style="lines", every_s=60) as progress:
+        progress.come_to(UnderWay("long", "frames", 30, 100))
+        assert progress.now()["eta_s"] is None
+        assert progress._rates() == "long: 30/100 frames"
+        progress.come_to(UnderWay("long", "rows", 30, 40))
+        progress._began -= 30.0
+        assert progress._rates() == "long: 30/40 rows"
+        assert progress.now()["eta_s"] == 50, "three quarters of one of two scans in half a minute"
+        progress.come_to(UnderWay("other", "frames", 3, 9))
+        assert progress._rates() == "2 under way (30 rows)"
+        progress.add(Outcome(SceneReport("long", "redwood", "/scans/long", rows={"train": 40})))
+        assert progress._rates().startswith("other: 3/9 frames, 40 rows")
+    assert "1/2 scans" in capsys.readouterr().err
 
 
 def test_progress_speaks_json_while_nothing_comes_in(capsys):

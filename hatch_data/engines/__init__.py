@@ -9,6 +9,7 @@ coming in as they are done; no more jobs are under way than there are workers (`
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from hatch_data.pipeline import SceneJob, SceneReport
 
@@ -26,6 +27,16 @@ class Outcome:
     seconds: float = 0.0
     reading_s: float = 0.0
     stop: str = ""
+
+
+@dataclass(frozen=True)
+class UnderWay:
+    """How far the building of a scan has come: frames that are read, and after them rows."""
+
+    scene: str
+    what: Literal["frames", "rows"]
+    done: int
+    of: int
 
 
 def failed(job: SceneJob, reason: str, log: str = "") -> Outcome:

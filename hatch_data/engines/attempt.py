@@ -18,22 +18,27 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Literal
 from uuid import uuid4
 
-from hatch_data.engines import Outcome, failed
+from hatch_data.engines import Outcome, UnderWay, failed
 from hatch_data.errors import ScanError
-from hatch_data.pipeline import SceneJob, SceneReport, build_scene
+from hatch_data.pipeline import SceneJob, SceneReport, Watch, build_scene
 from hatch_data.scans import ScanRef
 from hatch_data.scene import Frame, Scene
 from hatch_data.storage import NO_MORE, LocalStorage, Storage, refused, storage
 
 RUNNING = ".running"
 REPORT = "report.json"
+#: Seconds after which it is told again how far a scan has come.
+TOLD_EVERY_S = 1.0
 
 
-def attempt(job: SceneJob) -> Outcome:
-    """Build one scan. Raises nothing but what ends a program: what nobody foresaw is the scan's failure as well."""
+def attempt(job: SceneJob, tell: Callable[[UnderWay], object] = lambda step: None) -> Outcome:
+    """Build one scan. Raises nothing but what ends a program: what nobody foresaw is the scan's failure as well.
+
+    `tell` is called now and then with how far it has come.
+    """
     began = time.perf_counter()
     stage = storage(job.staging)
     ref = MeteredRef(**told(job.ref), inner=job.ref)
@@ -41,7 +46,7 @@ def attempt(job: SceneJob) -> Outcome:
     report: SceneReport | None = None
     with publishing, _scratch(stage, job.ref.scene) as folder:
         with building:
-            report = _build(replace(job, ref=ref, staging=str(folder)))
+            report = _build(replace(job, ref=ref, staging=str(folder)), _paced(job, tell))
         if report is not None and not report.failure:
             _publish(folder / job.ref.scene, stage, job.ref.scene)
     if publishing.error is not None:
@@ -51,9 +56,22 @@ def attempt(job: SceneJob) -> Outcome:
     return Outcome(report, report.failure or "", time.perf_counter() - began, ref.reading_s)
 
 
-def _build(job: SceneJob) -> SceneReport:
+def _paced(job: SceneJob, tell: Callable[[UnderWay], object]) -> Watch:
+    """What a scan is watched with: tells of it every `TOLD_EVERY_S`."""
+    last = time.monotonic()
+
+    def watch(what: Literal["frames", "rows"], done: int, of: int) -> None:
+        nonlocal last
+        if (now := time.monotonic()) - last >= TOLD_EVERY_S:
+            last = now
+            tell(UnderWay(job.ref.scene, what, done, of))
+
+    return watch
+
+
+def _build(job: SceneJob, watch: Watch) -> SceneReport:
     before = _stamp(job.ref)
-    report = build_scene(job)
+    report = build_scene(job, watch)
     unreadable = (
         report.failure or report.dropped_frames or any("unreadable" in why for why in report.rejected_questions)
     )

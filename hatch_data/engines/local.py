@@ -7,18 +7,21 @@ import os
 import signal
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from multiprocessing.connection import Connection, wait
 
-from hatch_data.engines import ATTEMPTS, Outcome, worker_died
+from hatch_data.engines import ATTEMPTS, Outcome, UnderWay, worker_died
 from hatch_data.engines.attempt import attempt
 from hatch_data.pipeline import SceneJob
 
 
-def run(jobs: list[SceneJob], workers: int) -> Iterator[Outcome]:
-    """Build scenes in `workers` processes; with 0 in this one."""
+def run(
+    jobs: list[SceneJob], workers: int, tell: Callable[[UnderWay], object] = lambda step: None
+) -> Iterator[Outcome]:
+    """Build scenes in `workers` processes; with 0 in this one. `tell` hears how far each scan has come."""
     if workers == 0:
-        yield from map(attempt, jobs)
+        yield from map(partial(attempt, tell=tell), jobs)
         return
     waiting = deque((job, 1) for job in jobs)
     crew = [_Worker() for _ in range(min(workers, len(jobs)))]
@@ -29,6 +32,9 @@ def run(jobs: list[SceneJob], workers: int) -> Iterator[Outcome]:
             ready = wait([worker.connection for worker in busy])
             for worker in [worker for worker in busy if worker.connection in ready]:
                 outcome, job, tries = worker.take()
+                if isinstance(outcome, UnderWay):
+                    tell(outcome)
+                    continue
                 if outcome is None:
                     how = worker.stop()
                     crew[crew.index(worker)] = worker = _Worker()
@@ -65,14 +71,17 @@ class _Worker:
         except (BrokenPipeError, ConnectionResetError):
             return  # It died at its start: `take` will tell.
 
-    def take(self) -> tuple[Outcome | None, SceneJob, int]:
+    def take(self) -> tuple[Outcome | UnderWay | None, SceneJob, int]:
         """What came back, None where the worker died; the scan and which try this was."""
         assert self.job is not None
-        job, self.job = self.job, None
+        job = self.job
         try:
-            return self.connection.recv(), job, self._tries
+            got = self.connection.recv()
         except (EOFError, ConnectionResetError):
-            return None, job, self._tries
+            got = None
+        if not isinstance(got, UnderWay):
+            self.job = None
+        return got, job, self._tries
 
     def stop(self) -> str:
         """End the process, if it still runs; how it ended, in words."""
@@ -97,7 +106,7 @@ def _serve(connection: Connection) -> None:
             job = connection.recv()
         except EOFError:
             return
-        connection.send(attempt(job))
+        connection.send(attempt(job, connection.send))
 
 
 def _end_with_parent() -> None:
