@@ -34,6 +34,8 @@ ENOUGH, ENOUGH_TO_LOOK = 200, 1200
 LEAST_CORRELATION, EXCHANGED_MORE = 0.1, 0.2
 #: Grey levels of less spread than this are a plain wall, on which noise and shading decide how alike pixels are.
 PLAIN = 12.0
+#: Grey levels outside of these are too dark or burnt out, and say nothing.
+DARK, BURNT = 5.0, 250.0
 
 
 def grids_fit(row: Row, terms: Terms) -> Iterator[str]:
@@ -155,11 +157,12 @@ def matches_look_alike(row: Row, terms: Terms) -> Iterator[str]:
     for match in row.matches:
         first, second = images[match.source], images[match.target]
         x, y, visible = flow_pixels(row, match)
-        if first is None or second is None or np.count_nonzero(visible) < ENOUGH_TO_LOOK:
+        if first is None or second is None:
             continue
         sizes = row.image_sizes[match.source], row.image_sizes[match.target]
-        seen = _grey_at(first, x[visible], sizes[0]), _grey_at(second, y[visible], sizes[1])
-        if min(grey.std() for grey in seen) < PLAIN:
+        seen = np.stack([_grey_at(first, x[visible], sizes[0]), _grey_at(second, y[visible], sizes[1])])
+        seen = seen[:, ((seen > DARK) & (seen < BURNT)).all(axis=0)]
+        if seen.shape[1] < ENOUGH_TO_LOOK or seen.std(axis=1).min() < PLAIN:
             continue
         stated = _correlation(*seen)
         swapped = _correlation(_grey_at(second, x[visible], sizes[0]), _grey_at(first, y[visible], sizes[1]))
