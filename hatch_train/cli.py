@@ -164,7 +164,8 @@ def compare(first: Path, second: Path, as_json: bool) -> None:
 def ablate(recipe: str, overrides: tuple[str, ...], seeds: int | None, out: str | None, as_json: bool) -> None:
     """Train the arms of RECIPE with several seeds, judge them on held-out scenes and test the differences.
 
-    RECIPE is a file, or one of readout, alignment, cpu, gpu. Run again to continue after a stop; what is finished is kept.
+    RECIPE is a file, or one of readout, alignment, cpu, gpu. Run again to continue after a stop: what is finished is
+    kept.
     """
     from hatch_train import ablation, ablation_report
 

@@ -371,6 +371,19 @@ def test_scannet_under_frames_and_its_space(scan, tmp_path: Path) -> None:
     assert (scene.id, scene.space, len(scene.frames)) == ("scene0707_01", "scene0707", len(POSES))
 
 
+def test_redwood_files_numbered_from_one_have_their_own_poses(tmp_path: Path) -> None:
+    """As `000001.png` under a log that counts from 0: the third integer of a pose is then the file's number."""
+    redwood.write(tmp_path, POSES)
+    for folder in (tmp_path / "color", tmp_path / "depth"):
+        for file in sorted(folder.iterdir(), reverse=True):
+            file.rename(folder / f"{int(file.stem) + 1:06d}{file.suffix}")
+    scene = reader("redwood").read(tmp_path)
+    poses = redwood.world(POSES)
+    assert [frame.id for frame in scene.frames] == [f"{n + 1:06d}" for n in poses] and not scene.dropped
+    for frame, pose in zip(scene.frames, poses.values(), strict=True):
+        assert np.allclose(frame.world_from_camera, pose, atol=1e-6)
+
+
 def test_redwood_gravity_is_estimated(originals: Path) -> None:
     scene = reader("redwood").read(originals / "room-redwood")
     assert scene.up_source == "estimated"

@@ -32,7 +32,7 @@ MOST_COVERED = 0.2
 LEAST_SHARE = 0.0003
 #: Labels of what is no object, or says nothing.
 NO_OBJECT = re.compile(
-    "wall|floor|ceiling|room|doorframe|stair|structure|other|misc|object|unknown|unlabel+ed|remove|void|background"
+    "wall|floor|ceiling|room|doorframe|stair|structure|other|misc|object|unknown|unlabel+ed|undefined|invalid|none|removed?|split|void|background"
     "|otherstructure|otherfurniture|otherprop",
     re.IGNORECASE,
 )

@@ -44,7 +44,7 @@ def read(file: Path) -> list[ListedPose]:
         return _transforms(file)
     camera = redwood.intrinsics(file.parent).camera(_size(file.parent), "rendered")
     if file.suffix == ".log":
-        return [ListedPose(f"{n:06d}", pose, camera) for n, pose in redwood.trajectory(file, number_at=0).items()]
+        return [ListedPose(f"{n:06d}", pose, camera) for n, pose in redwood.trajectory(file).items()]
     rows = [line.split() for line in files.read_text(file).splitlines() if line.strip() and line.lstrip()[0] != "#"]
     widths = {len(row) for row in rows}
     if widths not in ({8}, {12}, {16}):

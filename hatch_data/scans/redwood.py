@@ -1,8 +1,9 @@
 """Redwood and Open3D: `image/` or `color/`, `depth/`, and a trajectory `*.log` of five lines a pose.
 
-A pose is a line of three integers, of which the first is the frame number, and a 4x4 camera-to-world matrix (Choi et
-al. 2015). Redwood's own recordings name files `000001-000000000000.jpg` (number from 1, stamp in microseconds); there
-the third integer is the file's number. Depth is in millimetres and registered to colour. Without an intrinsics file
+A pose is a line of three integers and a 4x4 camera-to-world matrix (Choi et al. 2015). The first integer counts from 0,
+the third from 1: whichever is found more often among the files' names is their number, the third where files begin with
+`000001.png` (Zhou and Koltun 2013) or, as Redwood's own recordings, are called `000001-000000000000.jpg` (number from
+1, stamp in microseconds). Depth is in millimetres and registered to colour. Without an intrinsics file
 the camera is the PrimeSense default. The world is that of the first camera: gravity is estimated.
 """
 
@@ -25,6 +26,8 @@ PRIMESENSE = Intrinsics(525.0, 525.0, 319.5, 239.5, "the PrimeSense default", (6
 INTRINSICS_FILES = ("camera_intrinsic.json", "intrinsics.json", "intrinsic.json", "camera_intrinsics.json")
 MILLIMETRE = 1e-3
 
+Entry = tuple[tuple[int, int, int], Array]
+
 _PLAIN = r"(\d+)\.(?:jpg|png)"
 _STAMPED = r"(\d+)-\d+\.(?:jpg|png)"
 
@@ -44,10 +47,13 @@ def read(path: Path) -> Scene:
     color = _color_folder(path)
     if color is None:
         raise ScanError(f"{path}: no image/ or color/; needs {WANTED}")
-    stamped = files.holds(color, _STAMPED)
-    name = _STAMPED if stamped else _PLAIN
+    name = _STAMPED if files.holds(color, _STAMPED) else _PLAIN
     colors, depths = files.numbered(color, name), files.numbered(path / "depth", name)
-    poses = trajectory(_log(path), number_at=2 if stamped else 0)
+    log = _log(path)
+    entries = _entries(log)
+    # The first integers, unless more of the third are numbers of files.
+    number_at = max((0, 2), key=lambda at: len(colors.keys() & {integers[at] for integers, _ in entries}))
+    poses = _by_number(log, entries, number_at)
     numbers = sorted(colors.keys() | depths.keys() | poses.keys())
     ids = {n: (colors.get(n) or depths.get(n) or Path(f"{n:05d}")).stem for n in numbers}
     views = [View(ids[n], colors.get(n), depths.get(n), poses.get(n)) for n in numbers]
@@ -78,22 +84,35 @@ def _log(path: Path) -> Path:
     return logs[0]
 
 
-def trajectory(log: Path, number_at: int) -> dict[int, Array]:
-    """World-from-camera by frame number, which stands at `number_at` of the line before each matrix."""
-    lines = [line for line in files.read_text(log).splitlines() if line.strip()]
+def trajectory(log: Path) -> dict[int, Array]:
+    """World-from-camera by the first of the integers before each matrix. Raises `ScanError`."""
+    return _by_number(log, _entries(log), 0)
+
+
+def _by_number(log: Path, entries: list[Entry], number_at: int) -> dict[int, Array]:
     poses: dict[int, Array] = {}
+    for integers, pose in entries:
+        number = integers[number_at]
+        if number in poses:
+            raise ScanError(f"{log}: frame {number} has two poses; write each frame's number before its matrix")
+        poses[number] = pose
+    return poses
+
+
+def _entries(log: Path) -> list[Entry]:
+    """The three integers and the matrix of every pose. Raises `ScanError`."""
+    lines = [line for line in files.read_text(log).splitlines() if line.strip()]
+    entries = []
     for start in range(0, len(lines), 5):
         try:
-            number = int(lines[start].split()[number_at])
+            first, second, third = map(int, lines[start].split())
             pose = np.array(" ".join(lines[start + 1 : start + 5]).split(), dtype=np.float64).reshape(4, 4)
         except files.MALFORMED as error:
             raise ScanError(
                 f"{log}: pose {start // 5} is not three integers and a 4x4 matrix; restore the file"
             ) from error
-        if number in poses:
-            raise ScanError(f"{log}: frame {number} has two poses; write each frame's number before its matrix")
-        poses[number] = pose
-    return poses
+        entries.append(((first, second, third), pose))
+    return entries
 
 
 def intrinsics(path: Path) -> Intrinsics:

@@ -2,8 +2,8 @@
 
 Poses and the lens are those of `iphone/colmap`, whose names may begin with `video/` or `iphone/` and which has some of
 the frames; without it, `aligned_pose` (camera to world, this project's axes) and `intrinsic` of
-`pose_intrinsic_imu.json`. Depth is ARKit's, 256x192, and belongs to the video's frame of its number; pixels below 255
-in `rgb_masks/` are taken out of it.
+`pose_intrinsic_imu.json`. Depth is ARKit's, 256x192, and belongs to the video's frame of its number; pixels
+below 255 in `rgb_masks/`, or dark in `rgb_mask.mkv`, are taken out of it.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ LAYOUT = "scannetpp-iphone"
 WANTED = "iphone/rgb.mkv or rgb/, depth.bin or depth/, and colmap/ or pose_intrinsic_imu.json"
 VIDEOS = ("rgb.mkv", "rgb.mp4")
 UNMASKED = 255
+#: In a video, white need not come out as 255.
+BRIGHT = 128
 #: A stamp beyond this, in seconds, is a broken number.
 LATEST_S = 1e12
 
@@ -49,7 +51,7 @@ def read(path: Path) -> Scene:
     phone = path / "iphone"
     color, depth = _colors(phone), _depths(phone)
     poses, stamps = _poses(phone)
-    masks = files.numbered(phone / "rgb_masks", _FRAME + "png")
+    mask = _masks(phone)
     shots = []
     for n in sorted(poses):
         pose, lens = poses[n]
@@ -61,7 +63,7 @@ def read(path: Path) -> Scene:
                 lens=lens if isinstance(lens, Lens | None) else _own_lens(lens, image),
                 color=image,
                 depth=depth(n),
-                mask=Mask(masks[n], UNMASKED) if n in masks else None,
+                mask=mask(n),
                 timestamp_s=stamps.get(n),
             )
         )
@@ -86,6 +88,16 @@ def _colors(phone: Path) -> Callable[[int], Path | VideoFrame | None]:
         return extracted.get
     count = frame_count(video)
     return lambda n: VideoFrame(video, n) if n < count else None
+
+
+def _masks(phone: Path) -> Callable[[int], Mask | None]:
+    """Masks by number: extracted ones, else frames of their video."""
+    extracted = {n: Mask(file, UNMASKED) for n, file in files.numbered(phone / "rgb_masks", _FRAME + "png").items()}
+    video = phone / "rgb_mask.mkv"
+    if extracted or not video.is_file():
+        return extracted.get
+    count = frame_count(video)
+    return lambda n: Mask(VideoFrame(video, n), BRIGHT) if n < count else None
 
 
 def _depths(phone: Path) -> Callable[[int], StoredDepth | None]:

@@ -3,7 +3,8 @@
 What belongs together has one name without its ending. Poses are camera to world with OpenCV axes, one 4x4 in a file.
 Intrinsics are those of the scan behind the scene: `intrinsic_color.txt` and `intrinsic_depth.txt` (with ScanNet's
 extrinsics) for all images, or a file for each image, 3x3 or 4x4. Depth is registered where it has no intrinsics of its
-own, and in the source's units: 1/4000 m below a folder `matterport*`, else millimetres. All sources have z up.
+own, and in the source's units: 1/4000 m below a folder `matterport*`, else millimetres. So are the scenes under `rxr`,
+of Matterport3D too, whose unit nobody states: `hatch-data doctor` tells where it is wrong. All sources have z up.
 """
 
 from __future__ import annotations

@@ -23,6 +23,7 @@ BENCHMARKS = {
     "blink": ("blink", ""),
     "viewspatial": ("viewspatial", ""),
     "vsi": ("vsi_bench", ""),
+    "vsi_debiased": ("vsi_bench", "debiased"),
     "held_out": ("held_out", ""),
     "held_out_validation": ("held_out", "validation"),
     "held_out_test": ("held_out", "test"),

@@ -100,14 +100,16 @@ def spread(samples: Sequence[T], limit: int | None) -> list[T]:
     return [samples[math.floor((i + 0.5) * len(samples) / limit)] for i in range(limit)]
 
 
-def files(data: Path, pattern: str, title: str, without: Sequence[str] = ()) -> list[Path]:
+def files(data: Path, pattern: str, title: str) -> list[Path]:
     """The file `data`, or those below it that match. Raises `EvaluationError` where there are none."""
     if data.is_file():
         return [data]
     if not data.is_dir():
         raise EvaluationError(f"{data}: no such file or folder; give --data the downloaded files of {title}")
-    found = sorted(p for p in data.rglob(pattern) if not any(part in p.name for part in without))
+    found = sorted(data.rglob(pattern))
     if not found:
+        if archive := min(data.rglob("*.zip"), default=None):
+            raise EvaluationError(f"{data}: no {pattern} here, but {archive.name}; unpack it")
         raise EvaluationError(f"{data}: no {pattern} here; give --data the downloaded files of {title}")
     return found
 

@@ -1,5 +1,8 @@
 """VSI-Bench (arXiv:2412.14171): Parquet, and the scenes as videos or as folders of frames; 32 frames a question.
 
+Since November 2025 its 5,131 questions are published in two files: those kept when what text alone gives away was taken
+out (`debiased`), and those taken out (`pruned`). Both together are the benchmark, the first alone is `vsi_debiased`.
+
 Native is the scorer of its authors: the first word of the reply, so that "The answer is B" is wrong and "3.5m" is no
 number.
 """
@@ -26,9 +29,9 @@ _PROMPTS = {
 }
 
 
-def read(data: Path, _variant: str) -> list[Sample]:
+def read(data: Path, variant: str) -> list[Sample]:
     """Samples of the published Parquet, frames as images. Raises `EvaluationError` naming file and remedy."""
-    paths = files(data, "*.parquet", "VSI-Bench", without=("pruned", "debiased"))
+    paths = _published(data, variant)
     samples = []
     for row, _ in ParquetRows(
         paths, ("id", "dataset", "scene_name", "question_type", "question", "options", "ground_truth"), ()
@@ -51,6 +54,24 @@ def read(data: Path, _variant: str) -> list[Sample]:
             )
         )
     return with_unique_ids(samples)
+
+
+def _published(data: Path, variant: str) -> list[Path]:
+    """The files of all questions, however they are parted, or that of the debiased ones."""
+    found = files(data, "*.parquet", "VSI-Bench")
+    parts = {name: [path for path in found if name in path.name] for name in ("debiased", "pruned")}
+    if variant == "debiased":
+        if not parts["debiased"]:
+            raise EvaluationError(f"{data}: no test_debiased.parquet here; download it from VSI-Bench's page")
+        return parts["debiased"]
+    if whole := [path for path in found if not any(path in part for part in parts.values())]:
+        return whole
+    if missing := [name for name, part in parts.items() if not part]:
+        raise EvaluationError(
+            f"{data}: some of VSI-Bench only, without test_{missing[0]}.parquet; give --data the folder with both, or "
+            "ask for vsi_debiased"
+        )
+    return found
 
 
 def _frames(parquet: Path, scene: str) -> Callable[[], list[bytes]]:

@@ -58,7 +58,9 @@ def test_unique_objects_have_no_namesake_in_any_view(some):
     assert min(met.values()) > 10
 
 
-@pytest.mark.parametrize("label", ["wall", "Walls", "kitchen floor", "object", "otherfurniture", "", "  ", "misc"])
+@pytest.mark.parametrize(
+    "label", ["wall", "Walls", "kitchen floor", "object", "otherfurniture", "", "  ", "misc", "SPLIT"]
+)
 def test_parts_of_the_building_are_no_objects(label):
     assert not is_object(label)
 

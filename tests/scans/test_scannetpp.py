@@ -16,6 +16,7 @@ from hatch_data.scans.lens import Lens
 from hatch_data.scene import Scene
 from tests.layouts import room
 from tests.layouts import scannetpp as writer
+from tests.layouts.film import write_video
 from tests.scans import reading
 
 POSES = room.walk(8)
@@ -186,6 +187,16 @@ def test_phone_what_is_missing_or_masked_costs_its_frame_only(tmp_path: Path) ->
     assert [frame.id for frame in scene.frames] == ["frame_000000", "frame_000006", "frame_000007"]
     depth = scene.frames[1].depth().metres
     assert not depth[:, :64].any() and depth[:, 64:].all()
+
+
+def test_phone_masks_still_a_video_are_read(tmp_path: Path) -> None:
+    writer.write_phone(tmp_path, FEW, STRAIGHT, "png", None)
+    mask = np.full((360, 480, 3), 255, np.uint8)
+    mask[:, :120] = 0
+    write_video(tmp_path / "iphone" / "rgb_mask.mkv", [mask] * (max(FEW) + 1))
+    for frame in phone(tmp_path).frames:
+        depth = frame.depth().metres
+        assert not depth[:, :64].any() and depth[:, 64:].all()
 
 
 def test_phone_names_without_numbers_and_no_poses_are_told(tmp_path: Path) -> None:

@@ -163,27 +163,31 @@ def viewspatial(folder: Path) -> Path:
     return folder
 
 
-def vsi(folder: Path) -> Path:
+def vsi_in_parts(folder: Path) -> Path:
+    """As it is published since November 2025."""
+    return vsi(folder, {"test_pruned": slice(0, 2), "test_debiased": slice(2, None)})
+
+
+def vsi(folder: Path, parts: dict[str, slice] | None = None) -> Path:
     found = [
         ("object_counting", None, "4", "one"),
         ("object_rel_direction_easy", ["A. left", "B. right"], "B", "two"),
         ("object_rel_direction_hard", ["A. left", "B. right"], "B", "two"),
     ]
-    parquet(
-        folder / "test-00000-of-00001.parquet",
-        [
-            {
-                "id": n,
-                "dataset": "scannet",
-                "scene_name": scene,
-                "question_type": kind,
-                "question": "How?",
-                "options": options,
-                "ground_truth": truth,
-            }
-            for n, (kind, options, truth, scene) in enumerate(found)
-        ],
-    )
+    questions = [
+        {
+            "id": n,
+            "dataset": "scannet",
+            "scene_name": scene,
+            "question_type": kind,
+            "question": "How?",
+            "options": options,
+            "ground_truth": truth,
+        }
+        for n, (kind, options, truth, scene) in enumerate(found)
+    ]
+    for name, some in (parts or {"test-00000-of-00001": slice(None)}).items():
+        parquet(folder / f"{name}.parquet", questions[some])
     (folder / "scannet" / "one").mkdir(parents=True)
     for i in range(3):
         (folder / "scannet" / "one" / f"{i:04d}.png").write_bytes(picture(i))
@@ -216,6 +220,7 @@ WRITERS: dict[str, tuple[Callable[[Path], Path], int]] = {
     "blink": (blink, 2),
     "viewspatial": (viewspatial, 2),
     "vsi": (vsi, 3),
+    "vsi_debiased": (vsi_in_parts, 1),
     "held_out": (held_out, 5),
     "held_out_validation": (held_out, 5),
 }

@@ -29,7 +29,7 @@ from hatch_train.recipe import Recipe
 from hatch_train.stages.supervised import Supervised
 from tests.train import rows
 from tests.train.conftest import MakeRecipe
-from tests.train.evaluation.published import WRITERS, mmsi, parquet, spar, viewspatial, vsi
+from tests.train.evaluation.published import WRITERS, mmsi, parquet, spar, viewspatial, vsi, vsi_in_parts
 from tests.train.test_run import STAGES
 
 
@@ -205,6 +205,24 @@ def test_missing_images_are_told_before_anything_is_asked(tmp_path: Path) -> Non
     (folder / "scannet" / "two.mp4").unlink()
     with pytest.raises(EvaluationError, match=r"its scene scannet/two is missing; unpack two.mp4 or frames beside"):
         benchmark("vsi")[0].read(folder, "")
+
+
+def test_vsi_in_two_parts_is_read_whole_or_debiased(tmp_path: Path) -> None:
+    folder = vsi_in_parts(tmp_path / "vsi")
+    read = benchmark("vsi")[0].read
+    assert [one.id for one in read(folder, "")] == ["2", "0", "1"]
+    assert [one.id for one in read(folder, "debiased")] == ["2"]
+    assert [one.id for one in read(folder / "test_debiased.parquet", "debiased")] == ["2"]
+    with pytest.raises(EvaluationError, match=r"some of VSI-Bench only, without test_pruned.parquet; .* vsi_debiased"):
+        read(folder / "test_debiased.parquet", "")
+    with pytest.raises(EvaluationError, match=r"no test_debiased.parquet here; download it"):
+        read(vsi(tmp_path / "old"), "debiased")
+
+
+def test_a_download_still_packed_is_told(tmp_path: Path) -> None:
+    (tmp_path / "data.zip").write_bytes(b"")
+    with pytest.raises(EvaluationError, match=r"no MindCube_tinybench.jsonl here, but data.zip; unpack it"):
+        benchmark("mindcube_tiny")[0].read(tmp_path, "tiny")
 
 
 def test_wrong_use_is_told(model_folder: Path, tmp_path: Path) -> None:
