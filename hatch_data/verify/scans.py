@@ -9,12 +9,13 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from tqdm import tqdm
 
 from hatch_data.depth_source import with_depth
 from hatch_data.errors import ScanError
@@ -137,7 +138,9 @@ class AgainstScans:
             refs.append(replace(ref, questions=tuple((file, offset) for file, offset in scan.get("questions", ()))))
         with tempfile.TemporaryDirectory(prefix="hatch-verify-") as out:
             jobs = BuildFolder(Path(out), refs, self._recipe, plan["limit"]).jobs()
-            report = build_scene(next(job for job in jobs if job.ref.scene == scene))
+            job = next(job for job in jobs if job.ref.scene == scene)
+            with tqdm(desc=f"build {scene} again", leave=False, mininterval=1.0) as bar:
+                report = build_scene(job, partial(_show, bar))
             if report.failure:
                 raise ScanError(f"{scene}: cannot be built again: {report.failure}")
             return {
@@ -145,6 +148,11 @@ class AgainstScans:
                 for shard in report.shards
                 for record in open_shard(Path(out) / ".build" / scene / shard["file"]).read().to_pylist()
             }
+
+
+def _show(bar: tqdm, what: str, done: int, of: int) -> None:
+    bar.unit, bar.total = f" {what}", of
+    bar.update(done - bar.n)
 
 
 View = tuple[Frame, DepthImage]
