@@ -170,12 +170,13 @@ def merge(
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 @click.option("--scenes", "-s", multiple=True, help="The scans it was built from: compare with them too, bit for bit.")
 @click.option("--layout", help="Layout of the scans, where it is not to be detected.")
+@click.option("--workers", type=click.IntRange(0), metavar="N", help="Processes.  [default: one for each core]")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-def verify(folder: Path, scenes: tuple[str, ...], layout: str | None, as_json: bool) -> None:
+def verify(folder: Path, scenes: tuple[str, ...], layout: str | None, workers: int | None, as_json: bool) -> None:
     """Derive again what the rows of a build claim, and list where they disagree."""
     from hatch_data import verify as verification
 
-    report = verification.verify(folder, scenes, layout)
+    report = verification.verify(folder, scenes, layout, workers)
     click.echo(json.dumps(report.to_json(), indent=2) if as_json else report.to_text())
     sys.exit(0 if report.agrees else 1)
 

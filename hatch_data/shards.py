@@ -408,6 +408,11 @@ def read_rows(
             yield from _records(table, path, group)
 
 
+def read_records(path: Path, group: int, *, sound: bool = True) -> list[dict[str, Any]]:
+    """The records of a row group of a shard. Raises `ShardError` as `read_group` does."""
+    return _records(read_group(path, group, sound=sound), path, group)
+
+
 def _records(table: pa.Table, path: Path, group: int) -> list[dict[str, Any]]:
     try:
         return table.to_pylist()

@@ -7,6 +7,7 @@ import io
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image, ImageOps
 
+from hatch_data import verify as verification
 from hatch_data.actions import ActionLanguage, encode, format_pairs, parse_text, to_json, to_text
 from hatch_data.cli import main
 from hatch_data.errors import ShardError
@@ -472,6 +474,17 @@ def test_the_scan_itself_agrees(build):
     report = verify(build, [SCENES])
     assert [str(one) for one in report.disagreements] == []
     assert report.checked["scan depth"] == report.checked["bits of a fresh build"] == 12
+
+
+def test_other_processes_find_the_same(build, tmp_path, monkeypatch):
+    folder = falsified(build, tmp_path / "false", lambda records: set_pose(records[3], 0, np.eye(4)))
+    build_small(tmp_path / "two", "synthetic:2", limit=12)
+    for place, scenes in ((folder, ()), (tmp_path / "two", ("synthetic:2",))):
+        alone = verify(place, scenes, workers=0)
+        with monkeypatch.context() as few:
+            few.setattr(verification, "FEW_ROWS", 0)
+            assert asdict(verify(place, scenes, workers=2)) == asdict(alone)
+    assert not verify(folder).agrees
 
 
 def test_what_only_the_scan_can_tell_is_caught(build, tmp_path):

@@ -35,6 +35,10 @@ def files_fit(folder: Path, manifest: dict[str, Any]) -> Iterator[tuple[str, lis
             yield name, [] if fits else [f"sha256 is {digest[:12]}..., build.json says {told[name]['sha256'][:12]}..."]
 
 
+#: Columns that say which row a row is.
+NAMES = ("id", "scene", "task", "frames")
+
+
 class Census:
     """What occurs in a build, over all rows."""
 
@@ -44,14 +48,14 @@ class Census:
         self._tasks: Counter[str] = Counter()
         self._splits_of_frame: dict[tuple[str, str], set[str]] = defaultdict(set)
 
-    def add(self, split: str, record: dict[str, Any]) -> Iterator[str]:
-        """Count a row; its id must be new."""
-        repeated = record["id"] in self._ids
-        self._ids.add(record["id"])
-        self._rows[record["scene"], split] += 1
-        self._tasks[record["task"]] += 1
-        for frame in record["frames"]:
-            self._splits_of_frame[record["scene"], frame].add(split)
+    def add(self, split: str, name: dict[str, Any]) -> Iterator[str]:
+        """Count a row by what `NAMES` it; its id must be new."""
+        repeated = name["id"] in self._ids
+        self._ids.add(name["id"])
+        self._rows[name["scene"], split] += 1
+        self._tasks[name["task"]] += 1
+        for frame in name["frames"]:
+            self._splits_of_frame[name["scene"], frame].add(split)
         return iter(["the id stands in an earlier row too"] if repeated else [])
 
     def counts_fit(self, manifest: dict[str, Any]) -> Iterator[str]:

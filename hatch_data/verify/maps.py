@@ -153,19 +153,19 @@ def map_fits_flow(row: Row, terms: Terms) -> Iterator[str]:
 
 def matches_look_alike(row: Row, terms: Terms) -> Iterator[str]:
     """Pixels that the flow joins look alike, more so than with the images exchanged."""
-    images = [decoded(data) for data in row.images]
+    greys = [_grey(image) if (image := decoded(data)) is not None else None for data in row.images]
     for match in row.matches:
-        first, second = images[match.source], images[match.target]
+        first, second = greys[match.source], greys[match.target]
         x, y, visible = flow_pixels(row, match)
         if first is None or second is None:
             continue
         sizes = row.image_sizes[match.source], row.image_sizes[match.target]
-        seen = np.stack([_grey_at(first, x[visible], sizes[0]), _grey_at(second, y[visible], sizes[1])])
+        seen = np.stack([_at(first, x[visible], sizes[0]), _at(second, y[visible], sizes[1])])
         seen = seen[:, ((seen > DARK) & (seen < BURNT)).all(axis=0)]
         if seen.shape[1] < ENOUGH_TO_LOOK or seen.std(axis=1).min() < PLAIN:
             continue
         stated = _correlation(*seen)
-        swapped = _correlation(_grey_at(second, x[visible], sizes[0]), _grey_at(first, y[visible], sizes[1]))
+        swapped = _correlation(_at(second, x[visible], sizes[0]), _at(first, y[visible], sizes[1]))
         if stated < max(LEAST_CORRELATION, swapped - EXCHANGED_MORE):
             yield f"{_pair(match)}: matched pixels correlate by {stated:.2f}, exchanged by {swapped:.2f}"
 
@@ -215,12 +215,16 @@ def _between_cells(values: Array, known: NDArray[np.bool_], pixels: Array, size:
     return total
 
 
-def _grey_at(image: NDArray[np.uint8], pixels: Array, size: tuple[int, int]) -> Array:
-    """Grey level, the mean over a block of about a hundredth of the image, under pixels (n, 2)."""
-    small = np.asarray(Image.fromarray(image).convert("L").reduce(max(1, image.shape[0] // 100)), np.float64)
-    share, most = (pixels + 0.5) / size[::-1], np.array(small.shape[::-1])
+def _grey(image: NDArray[np.uint8]) -> Array:
+    """Grey levels, means over blocks of about a hundredth of the image's height."""
+    return np.asarray(Image.fromarray(image).convert("L").reduce(max(1, image.shape[0] // 100)), np.float64)
+
+
+def _at(grey: Array, pixels: Array, size: tuple[int, int]) -> Array:
+    """Grey levels under pixels (n, 2) of the whole image, (height, width) `size`."""
+    share, most = (pixels + 0.5) / size[::-1], np.array(grey.shape[::-1])
     column, row = np.clip((share * most).astype(int), 0, most - 1).T
-    return small[row, column]
+    return grey[row, column]
 
 
 def _correlation(a: Array, b: Array) -> float:

@@ -72,10 +72,13 @@ class AgainstScans:
         if self.reproducible:
             yield "bits of a fresh build", list(self._bits_agree(row, record, split))
 
-    def missing(self) -> Iterator[str]:
-        """Rows of the fresh builds that did not occur."""
+    def not_compared(self) -> Iterator[str]:
+        """Why no row is held against a fresh build, if so."""
         if not self.reproducible:
             yield "not compared: the recipe of this version has other settings than the one the build was made with"
+
+    def missing(self) -> Iterator[str]:
+        """Rows of the fresh builds that did not occur."""
         for scene, fresh in self._fresh.items():
             if fresh:
                 yield f"{len(fresh)} rows of a fresh build of {scene} are not here, first {next(iter(fresh))}"
