@@ -21,8 +21,11 @@ class FrameError(HatchError):
     """
 
     def __init__(self, reason: str, message: str):
-        super().__init__(message)
+        super().__init__(reason, message)  # Both, or it could not be sent to another process.
         self.reason = reason
+
+    def __str__(self) -> str:
+        return self.args[1]
 
 
 class SettingsError(HatchError):

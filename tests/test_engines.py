@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import pickle
 import shlex
 import shutil
 import signal
@@ -20,7 +21,7 @@ import pytest
 
 from hatch_data import build
 from hatch_data.engines import ATTEMPTS, Outcome, UnderWay, attempt, local
-from hatch_data.errors import HatchError, ScanError, ShardError
+from hatch_data.errors import FrameError, HatchError, ScanError, ShardError
 from hatch_data.folder import FAILURES, STAGING, BuildFolder
 from hatch_data.pipeline import SceneReport
 from hatch_data.progress import Progress
@@ -299,6 +300,12 @@ def test_progress_counts_and_says_what_failed(capsys):
     failed, last = capsys.readouterr().err.splitlines()
     assert failed == "failed: bad: no depth"
     assert last.startswith("build: 3/4 scans, 1 failed, 12 rows") and "25% of the decode-bound limit" in last
+
+
+@pytest.mark.parametrize("error", [HatchError("one"), ShardError("one"), FrameError("bad_pose", "one")])
+def test_errors_arrive_from_another_process(error):
+    arrived = pickle.loads(pickle.dumps(error))
+    assert type(arrived) is type(error) and str(arrived) == "one" and vars(arrived) == vars(error)
 
 
 def test_a_scan_tells_how_far_it_has_come(tmp_path, monkeypatch):
