@@ -2,30 +2,33 @@
 
 Families and forms are kept in the balance of the recipe: the one that lags most is asked first, and where it declines
 the next. Text alone must not give the answer away: the wrong options of a multiple choice are drawn, independently,
-from what is true of other groups of the same scene, and the question is dropped where any two options are alike. Then
-each option of a set is equally likely to be the right one: with p(o) the share of truths, a question with the truth o
-and the others d is asked with probability p(o) prod p(d), in which all options stand alike.
+from what is true of all other groups of the same scene and split, and the question is dropped where any two options
+are alike. Then each option of a set is equally likely to be the right one: with p(o) the share of truths, a question
+with the truth o and the others d is asked with probability p(o) prod p(d), in which all options stand alike. (Drawn
+from a few groups, over and over, they would give away the truth as the one that is never wrong.)
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import combinations
+from itertools import combinations, islice
 from math import dist
 from typing import get_args
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hatch_data.group import SceneViews
 from hatch_data.markers import Marker
 from hatch_data.questions import LETTERS, Form, Question, Rejection, family
 
 FORMS: tuple[Form, ...] = get_args(Form)
-#: Other groups of the scene that a family is asked about for alternatives, and how many of its answers are enough.
-_GROUPS_FOR_ALTERNATIVES, _ENOUGH_ALTERNATIVES = 64, 24
-#: Options are as many as differ in this share of a number of trial draws.
+#: Other groups that a family is asked about for the alternatives of one question.
+_GROUPS_FOR_ALTERNATIVES = 64
+#: Options are as many as differ in this share of a number of trial draws from that many truths.
+_TYPICAL = 24
 _OFTEN_ENOUGH, _TRIALS = 0.3, 20
 _LETTER_ONLY = "Answer with the letter of the right option."
 _IN_A_SENTENCE = "Answer in one sentence."
@@ -44,7 +47,8 @@ class Posed:
 
 
 class Asker:
-    """Asks groups of one scene. `asked` and `rejected` are counters by family, and by family and reason."""
+    """Asks groups of one scene. `asked` and `rejected` are counters by family, and by family and reason. `part` says of
+    each view which split it belongs to; groups lie in one, and learn nothing of another."""
 
     def __init__(
         self,
@@ -55,13 +59,17 @@ class Asker:
         seed: Sequence[int],
         asked: Counter[str],
         rejected: Counter[str],
+        part: Sequence[int] | NDArray | None = None,
     ):
-        self._scene, self._groups, self._seed = scene, groups, list(seed)
+        self._scene, self._seed = scene, list(seed)
         self._families = {name: weight for name, weight in families.items() if weight > 0}
         self._forms = {form: weight for form, weight in forms.items() if weight > 0}
         self.asked, self.rejected = asked, rejected
         self._formed: Counter[tuple[str, Form]] = Counter()
-        self._truths: dict[str, list[tuple[tuple[int, ...], Question]]] = {}
+        self._all, self._part = groups, part
+        self._groups: dict[tuple[int, int, int], list[tuple[int, ...]]] = {}
+        self._truths: dict[tuple[str, tuple[int, ...]], Question | Rejection] = {}
+        self._typical: dict[tuple[str, int, str], list[Question]] = {}
 
     def ask(self, indices: tuple[int, ...]) -> Posed | None:
         """A question about the views with these numbers, or None where no family has a clear one."""
@@ -88,41 +96,64 @@ class Asker:
         # A fill-in answer that is one of few classes is balanced like a choice among them.
         if question.options or (form != "choice" and question.place):
             return pose(name, question, form, (), rng)
-        pool = [q for where, q in self._truths_of(name) if where != indices and q.key == question.key]
-        drawn = draw(question, pool, rng)
+        part = self._part_of(indices)
+        others = (truth for where, truth in self._others(name, part, question.key, rng) if where != indices)
+        drawn = draw(question, self._typical_of(name, part, question.key), others, rng)
         return drawn if isinstance(drawn, Rejection) else pose(name, question, form, drawn, rng)
 
-    def _truths_of(self, name: str) -> list[tuple[tuple[int, ...], Question]]:
-        """What the family asks of other groups, the same sample for all its questions."""
-        if name not in self._truths:
-            least, most = family(name).VIEWS
-            fitting = [group for group in self._groups if least <= len(group) <= most]
-            rng = np.random.default_rng([*self._seed, len(self._groups)])
-            sample = [fitting[k] for k in rng.permutation(len(fitting))[:_GROUPS_FOR_ALTERNATIVES]]
-            found: list[tuple[tuple[int, ...], Question]] = []
-            for indices in sample:
-                question = family(name).ask(self._scene.group(indices), np.random.default_rng([*self._seed, *indices]))
-                if isinstance(question, Question):
-                    found.append((indices, question))
-                if len(found) == _ENOUGH_ALTERNATIVES:
-                    break
-            self._truths[name] = found
-        return self._truths[name]
+    def _part_of(self, indices: tuple[int, ...]) -> int:
+        return 0 if self._part is None else int(self._part[indices[0]])
+
+    def _others(
+        self, name: str, part: int, key: str, rng: np.random.Generator
+    ) -> Iterator[tuple[tuple[int, ...], Question]]:
+        """What the family asks, with this key, of groups of a split drawn at random."""
+        groups = self._fitting(name, part)
+        for k in rng.integers(len(groups), size=_GROUPS_FOR_ALTERNATIVES):
+            truth = self._truth(name, groups[k])
+            if isinstance(truth, Question) and truth.key == key:
+                yield groups[k], truth
+
+    def _fitting(self, name: str, part: int) -> list[tuple[int, ...]]:
+        """The groups of a split that the family may be asked about."""
+        least, most = family(name).VIEWS
+        if (least, most, part) not in self._groups:
+            of_part = [group for group in self._all if self._part_of(group) == part]
+            self._groups[least, most, part] = [group for group in of_part if least <= len(group) <= most]
+        return self._groups[least, most, part]
+
+    def _truth(self, name: str, indices: tuple[int, ...]) -> Question | Rejection:
+        """What the family asks of a group, the same whenever it is wanted."""
+        if (name, indices) not in self._truths:
+            rng = np.random.default_rng([*self._seed, *indices])
+            self._truths[name, indices] = family(name).ask(self._scene.group(indices), rng)
+        return self._truths[name, indices]
+
+    def _typical_of(self, name: str, part: int, key: str) -> list[Question]:
+        """Some of what the family asks with this key in a split, the same for all its questions."""
+        if (name, part, key) not in self._typical:
+            others = self._others(name, part, key, np.random.default_rng([*self._seed, part]))
+            self._typical[name, part, key] = [truth for _, truth in islice(others, _TYPICAL)]
+        return self._typical[name, part, key]
 
 
-def draw(question: Question, pool: Sequence[Question], rng: np.random.Generator) -> list[Question] | Rejection:
+def draw(
+    question: Question, typical: Sequence[Question], others: Iterator[Question], rng: np.random.Generator
+) -> list[Question] | Rejection:
     """Wrong options for a question, from what is true elsewhere: as many as the question asks for, fewer where that
-    many different ones are seldom drawn from the pool, whatever the truth is.
+    many different ones are seldom found among `typical` truths, whatever the truth is. `others` are drawn afresh.
 
     Rejected: `too_few_alternatives`, `alternatives_alike` (drawing again would favour rare answers: see above).
     """
-    if len({other.answer for other in pool} | {question.answer}) < 2 or not pool:
+    if not typical:
         return Rejection("too_few_alternatives")
-    trials = rng.integers(len(pool), size=(_TRIALS, question.choices))
+    trials = rng.integers(len(typical), size=(_TRIALS, question.choices))
     count = question.choices
-    while count > 2 and np.mean([_differ([pool[k] for k in trial[:count]]) for trial in trials]) < _OFTEN_ENOUGH:
+    while count > 2 and np.mean([_differ([typical[k] for k in trial[:count]]) for trial in trials]) < _OFTEN_ENOUGH:
         count -= 1
-    drawn = [pool[k] for k in rng.integers(len(pool), size=count - 1)]
+    drawn = list(islice(others, count - 1))
+    if len(drawn) < count - 1:
+        return Rejection("too_few_alternatives")
     return drawn if _differ([question, *drawn]) else Rejection("alternatives_alike")
 
 

@@ -158,7 +158,7 @@ def _rows_of_families(
     if limit < len(groups):
         # Spare groups stand in for those about which nothing can be asked.
         groups = [groups[k] for k in rng.permutation(len(groups))]
-    asker = Asker(scene, groups, recipe.questions, recipe.forms, seed, maker.asked, maker.rejected)
+    asker = Asker(scene, groups, recipe.questions, recipe.forms, seed, maker.asked, maker.rejected, part)
     made = 0
     for group in groups:
         if made == limit:

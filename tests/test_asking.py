@@ -50,10 +50,11 @@ def test_every_option_is_equally_likely_right_whatever_is_common():
     rng = np.random.default_rng(1)
     names, shares = ["front", "left", "right", "back"], [0.55, 0.25, 0.15, 0.05]
     for choices in (2, 3):
+        typical = [question(str(name), choices=choices) for name in rng.choice(names, 24, p=shares)]
         right, stood = Counter(), Counter()
         for _ in range(12000):
             truth, *pool = (question(str(name), choices=choices) for name in rng.choice(names, 13, p=shares))
-            drawn = draw(truth, pool, rng)
+            drawn = draw(truth, typical, iter(pool), rng)
             if isinstance(drawn, Rejection):
                 assert drawn.reason in ("alternatives_alike", "too_few_alternatives")
                 continue
@@ -70,7 +71,7 @@ def test_numbers_stand_at_any_rank():
     ranks = Counter()
     for _ in range(6000):
         truth, *pool = (question(f"{value:.2f} m", value / 0.3) for value in rng.gamma(3, 1, 25))
-        drawn = draw(truth, pool, rng)
+        drawn = draw(truth, pool, iter(pool), rng)
         if not isinstance(drawn, Rejection) and len(drawn) == 3:
             ranks[sum(other.place < truth.place for other in drawn)] += 1
     total = ranks.total()
@@ -80,8 +81,52 @@ def test_numbers_stand_at_any_rank():
 
 def test_nothing_to_draw_from():
     rng = np.random.default_rng(0)
-    assert draw(question("left"), [], rng) == Rejection("too_few_alternatives")
-    assert draw(question("left"), [question("left")] * 9, rng) == Rejection("too_few_alternatives")
+    left, right = question("left"), question("right")
+    assert draw(left, [], iter([right] * 9), rng) == Rejection("too_few_alternatives")
+    assert draw(left, [right] * 9, iter([]), rng) == Rejection("too_few_alternatives")
+    assert draw(left, [left] * 9, iter([left] * 9), rng) == Rejection("alternatives_alike")
+
+
+def guesses(posed: list[Posed], split: int) -> tuple[float, float]:
+    """Of the choices after the first `split`: the share in which the option that was least often wrong in the first
+    ones is right, and what chance gives. So wrong options that are drawn from a few truths give themselves away."""
+    wrong = Counter(o for one in posed[:split] for o in one.options if o != one.options[LETTERS.index(one.answer)])
+    right, chance = 0.0, 0.0
+    for one in posed[split:]:
+        least = min(wrong[o] for o in one.options)
+        best = [o for o in one.options if wrong[o] == least]
+        right += (one.options[LETTERS.index(one.answer)] in best) / len(best)
+        chance += 1 / len(one.options)
+    return right / len(posed[split:]), chance / len(posed[split:])
+
+
+@pytest.mark.parametrize("name", ["camera_motion", "point_depth"])
+def test_options_that_are_seldom_wrong_are_not_right_the_more(name):
+    _, scene = scenes()[1]
+    rng = np.random.default_rng(4)
+    near = [(i, j) for i in range(30) for j in range(30) if 0 < abs(i - j) <= 5]
+    mine = [near[k] for k in rng.permutation(len(near))]
+    asker = Asker(scene, mine, {name: 1.0}, {"choice": 1.0}, [7], Counter(), Counter())
+    posed = [one for one in map(asker.ask, mine) if one]
+    right, chance = guesses(posed, len(posed) // 2)
+    assert len(posed) > 120
+    assert right < chance + 3 * np.sqrt(chance * (1 - chance) / (len(posed) / 2))
+
+
+def test_wrong_options_are_true_of_the_same_split():
+    _, scene = scenes()[1]
+    part = [k // 15 for k in range(30)]
+    mine = [(i, j) for i in range(30) for j in range(30) if 0 < abs(i - j) <= 5 and part[i] == part[j]]
+    asker = Asker(scene, mine, {"point_depth": 1.0}, {"choice": 1.0}, [7], Counter(), Counter(), part)
+    posed = [(part[views[0]], one) for views in mine if (one := asker.ask(views))]
+    true = [
+        {t.answer for (_, views), t in asker._truths.items() if isinstance(t, Question) and part[views[0]] == p}
+        for p in (0, 1)
+    ]
+    assert {p for p, _ in posed} == {0, 1}
+    for p, one in posed:
+        right = one.options[LETTERS.index(one.answer)]
+        assert set(one.options) - {right} <= true[p]
 
 
 def small_asker(**families: float) -> tuple[Asker, list[tuple[int, ...]]]:
