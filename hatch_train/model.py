@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -19,7 +19,7 @@ from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLIm
 from transformers.utils import VIDEO_PROCESSOR_NAME, cached_file
 from transformers.utils.logging import disable_progress_bar
 
-from hatch_train import adapters
+from hatch_train import adapters, kernels
 from hatch_train.errors import ModelError
 from hatch_train.parallel import Shell
 from hatch_train.settings import ModelSettings
@@ -95,14 +95,23 @@ class VisionLanguageModel:
         with self._bf16():
             return self.model.get_image_features(self.normalised(pixels), grids.to(self.device)).pooler_output
 
-    def hidden_states(self, inputs: dict[str, Tensor], pixels: Tensor, grids: Tensor) -> Tensor:
-        """(batch, length, width) of the last layer. `inputs`: ids, positions and types of tokens."""
+    def hidden_states(
+        self, inputs: dict[str, Tensor], pixels: Tensor, grids: Tensor, lengths: Sequence[int] = ()
+    ) -> Tensor:
+        """(batch, length, width) of the last layer. `inputs`: ids, positions and types of tokens; `lengths` those of
+        the samples of a pack."""
+        apart: dict[str, Any] = {}
+        if lengths and self.model.config._attn_implementation == kernels.SEGMENTS:
+            apart["segments"] = kernels.segments_of(lengths, self.device)
+            # Not looked at: of four dimensions, so that no mask of length x length is made.
+            apart["attention_mask"] = torch.ones(1, 1, 1, 1, dtype=torch.bool, device=self.device)
         with self._bf16():
             outputs = self.model.model(
                 **{key: value.to(self.device) for key, value in inputs.items()},
                 pixel_values=self.normalised(pixels),
                 image_grid_thw=grids.to(self.device),
                 use_cache=False,
+                **apart,
             )
         return outputs.last_hidden_state
 
@@ -210,6 +219,7 @@ def load(
             dtype=torch.float32,
             attn_implementation=settings.attention,
         )
+    kernels.put_into(model)
     if settings.lora:
         torch.manual_seed(seed)
         adapters.add(model, settings.lora)
@@ -250,6 +260,9 @@ def read_config(name: str) -> Any:
 def _from_pretrained(kind: Any, name: str, **options: Any) -> Any:
     try:
         return kind.from_pretrained(name, **options)
+    except ImportError as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ModelError(f"model {name}: {reason}; or use --set model.attention=sdpa, which needs no package") from None
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ModelError(
