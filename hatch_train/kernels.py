@@ -1,4 +1,4 @@
-"""What transformers computes slowly on a GPU, computed otherwise: attention within segments, and the cutting of patches.
+"""What transformers computes slowly on a GPU, computed otherwise: attention within segments, the cutting of patches.
 
 Its `sdpa` calls a kernel for every window of Qwen2.5-VL's tower, about 30 an image and layer, whose lengths it asks the
 GPU for; and it keeps the samples of a pack apart by a mask of length x length, with which torch has no flash kernel. So

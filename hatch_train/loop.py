@@ -47,7 +47,7 @@ def run(recipe: Recipe) -> dict[str, Any]:
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     device = _device(recipe)
     output = Path(recipe.output)
-    with parallel.joined(device):
+    with parallel.joined(device), _enough_memory():
         parallel.by_the_first(lambda: claim(recipe))
         report = Report(recipe)
         model = _open(recipe, device)
@@ -322,6 +322,18 @@ class _Training:
         )
         for name, value in scalars.items():
             self.board.add_scalar(f"{self.stage.name}/{name}", value, step)
+
+
+@contextmanager
+def _enough_memory() -> Iterator[None]:
+    """Where memory ends elsewhere than in a step, which says what was in it."""
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise TrainingError(
+            "out of memory while the model was loaded, evaluated, or drew replies; lower model.max_pixels, the stage's "
+            "prompts or group, or use more GPUs"
+        ) from None
 
 
 def _share(stage: Stage) -> int:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -86,8 +87,9 @@ class VisionLanguageModel:
 
     def normalised(self, pixels: Tensor) -> Tensor:
         """(patches, 3 * values) uint8 as the workers send them -> float32 as the image processor normalises them."""
+        self._shift, self._scale = self._shift.to(self.device), self._scale.to(self.device)
         values = pixels.to(self.device).view(len(pixels), 3, -1).float()
-        return ((values - self._shift.to(self.device)) / self._scale.to(self.device)).flatten(1)
+        return values.sub_(self._shift).div_(self._scale).flatten(1)
 
     def image_features(self, pixels: Tensor, grids: Tensor) -> tuple[Tensor, ...]:
         """For each image (tokens, width) features after the merger, in raster order."""
@@ -204,7 +206,8 @@ def load(
     if settings.name == "tiny":
         torch.manual_seed(seed)
         config = tiny_config(settings.tiny, processor.tokenizer)
-        model = FAMILIES[settings.tiny.family].model._from_config(config, attn_implementation=settings.attention)
+        with _installed(settings):
+            model = FAMILIES[settings.tiny.family].model._from_config(config, attn_implementation=settings.attention)
         model.generation_config = GenerationConfig(
             eos_token_id=processor.tokenizer.eos_token_id, pad_token_id=processor.tokenizer.pad_token_id
         )
@@ -213,12 +216,9 @@ def load(
         if config.model_type not in FAMILIES:
             known = ", ".join(FAMILIES)
             raise ModelError(f"model {settings.name}: family '{config.model_type}' is not supported; known: {known}")
-        model = _from_pretrained(
-            FAMILIES[config.model_type].model,
-            settings.name,
-            dtype=torch.float32,
-            attn_implementation=settings.attention,
-        )
+        kind = FAMILIES[config.model_type].model
+        with _installed(settings):
+            model = _from_pretrained(kind, settings.name, dtype=torch.float32, attn_implementation=settings.attention)
     kernels.put_into(model)
     if settings.lora:
         torch.manual_seed(seed)
@@ -226,6 +226,18 @@ def load(
     if settings.gradient_checkpointing:
         checkpoint_activations(model)
     return VisionLanguageModel(model, processor, settings.lora is not None)
+
+
+@contextmanager
+def _installed(settings: ModelSettings) -> Iterator[None]:
+    """A kernel of attention that is not there is told with the way out."""
+    try:
+        yield
+    except ImportError as error:
+        reason = str(error).strip().splitlines()[0].rstrip(".")
+        raise ModelError(
+            f"model.attention {settings.attention}: {reason}; or use --set model.attention=sdpa, which needs no package"
+        ) from None
 
 
 def checkpoint_activations(model: Any) -> None:
@@ -260,9 +272,6 @@ def read_config(name: str) -> Any:
 def _from_pretrained(kind: Any, name: str, **options: Any) -> Any:
     try:
         return kind.from_pretrained(name, **options)
-    except ImportError as error:
-        reason = str(error).strip().splitlines()[0]
-        raise ModelError(f"model {name}: {reason}; or use --set model.attention=sdpa, which needs no package") from None
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ModelError(

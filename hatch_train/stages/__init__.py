@@ -23,7 +23,7 @@ KINDS: dict[str, type[Stage]] = {
 
 def attach_heads(model: VisionLanguageModel, stages: Mapping[str, StageSettings], seed: int) -> None:
     """Put what the stages learn beside the model at `HEADS` of it, where checkpoints find it; an export is without."""
-    with torch.random.fork_rng():
+    with torch.random.fork_rng([]):
         torch.manual_seed(seed)
         vision = model.model.config.vision_config
         found = {name: KINDS[stage.kind].heads(stage, vision) for name, stage in stages.items()}

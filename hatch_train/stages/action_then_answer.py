@@ -134,7 +134,8 @@ class ActionThenAnswer(Supervised):
     def draw(self, model: VisionLanguageModel, batch: Chats, seed: int) -> list[list[list[int]]]:
         """Tokens of `group` replies to each prompt."""
         asked, group = prompts(batch.pack), self.settings.group
-        with torch.random.fork_rng():
+        # Of this GPU alone: to ask the others would take memory on each of them.
+        with torch.random.fork_rng([model.device] if model.device.type == "cuda" else []):
             torch.manual_seed(seed)
             said = self.generated(model, asked, self.settings.temperature, group).tolist()
         end = self.processor.tokenizer.eos_token_id

@@ -229,6 +229,11 @@ class Supervised(Stage[ChatSettings, Chats]):
         merge, heads = self.processor.merge, self.heads_of(model)
         tokens = [feature.float() for feature in features]
         projected = heads.project(tokens) if heads is not None else tokens
+        if not batch.views:
+            # Every process must have gradients of the same weights, whatever its packs hold.
+            used = [*projected, *(heads.unmatched(level, projected[0]) for level in term.weights if heads is not None)]
+            nothing = sum(part.sum() for part in used if part is not None) * 0.0
+            return dict.fromkeys(alignment_counts([], term), nothing)
         images = levels(projected, (batch.pack.grids[:, 1:] // merge).tolist(), term.regions, unit)
         pairs = [(images[i], images[j]) for i, j in batch.views]
         return alignment_sums(pairs, list(batch.views.values()), term, heads)
