@@ -166,7 +166,7 @@ class ActionThenAnswer(Supervised):
         clip, advantages = self.settings.clip_ratio, batch.advantages.to(new.device)
         old = new.detach() if batch.old is None else batch.old.to(new.device)
         policy, clipped = policy_loss(new, old, advantages, clip)
-        sums = {name: new.new_tensor(value) for name, value in batch.rewards.items()}
+        sums = {name: new.new_full((), value) for name, value in batch.rewards.items()}
         sums |= {"policy": policy, "clipped": clipped}
         if batch.reference is not None:
             sums["kl"] = divergence(new, batch.reference.to(new.device))

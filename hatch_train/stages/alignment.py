@@ -254,7 +254,7 @@ def alignment_loss(
             match = F.one_hot(share.argmax(1), share.shape[1]) * (share >= term.positive)
             logits = logits.masked_fill((share > 0) & (match == 0), -1e9)
             p = match.to(logits)
-        if logit is not None:
+        if logit is not None and side.unmatched is not None:
             lost = torch.from_numpy(side.unmatched[seen, None]).to(p)
             # Where no patch holds a part of it, it has nothing to say but that.
             lost = torch.where(share.sum(1, keepdim=True) < term.min_row, 1.0, lost)

@@ -6,7 +6,7 @@ leaves the forward pass, under `no_grad`.
 
 from __future__ import annotations
 
-import traceback
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -15,7 +15,7 @@ from unittest import mock
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
+from torch.utils._pytree import tree_flatten, tree_map
 
 GPU = torch.device("cuda", 0)
 #: Operations whose result's size, or the number itself, has to be known to the CPU.
@@ -40,36 +40,87 @@ class OnGpu(Tensor):
     def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         raise AssertionError(f"{func} outside of `gpu`")
 
+    # Torch's own would ask a driver which device is the current one.
     def tolist(self) -> Any:
         _waited.append(_line())
         return self.held.tolist()
 
+    item = tolist
+
+    def __repr__(self, **_how: Any) -> str:
+        return f"{self.tolist()} on {GPU}"
+
+    def __float__(self) -> float:
+        return float(self.tolist())
+
+    def __int__(self) -> int:
+        return int(self.tolist())
+
+    __index__ = __int__
+
+    def __bool__(self) -> bool:
+        return bool(self.tolist())
+
+    def contiguous(self, **how: Any) -> OnGpu:
+        return OnGpu(self.held.contiguous(**how))
+
+    def copy_(self, other: Tensor, *_how: Any) -> OnGpu:
+        self.held.copy_(_held(other))
+        return self
+
+    def __invert__(self) -> OnGpu:
+        return OnGpu(~self.held)
+
+    def __getitem__(self, where: Any) -> OnGpu:
+        _notice_flags(where)
+        return OnGpu(self.held[_held(where)])
+
+    def __setitem__(self, where: Any, values: Any) -> None:
+        _notice_flags(where)
+        if isinstance(values, Tensor) and values.ndim and not isinstance(values, OnGpu):
+            raise RuntimeError(f"assigned from the other device in {_line()}")
+        self.held[_held(where)] = _held(values)
+
+
+def _held(tree: Any) -> Any:
+    return tree_map(lambda x: x.held if isinstance(x, OnGpu) else x, tree)
+
 
 _waited: list[str] = []
+_PACKAGES = ("hatch_train", "transformers")
 
 
 def _line() -> str:
     """Where in this package, or else in transformers, an operation was asked for."""
-    files = [f"{frame.filename}:{frame.lineno}" for frame in traceback.extract_stack()]
-    own = [name for name in files if "/hatch_train/" in name or "/transformers/" in name]
-    return own[-1] if own else files[0]
+    frame = sys._getframe(1)
+    while frame.f_back is not None and not any(f"/{name}/" in frame.f_code.co_filename for name in _PACKAGES):
+        frame = frame.f_back
+    return f"{frame.f_code.co_filename}:{frame.f_lineno}"
+
+
+def _notice_flags(where: Any) -> None:
+    if any(isinstance(x, OnGpu) and x.dtype == torch.bool for x in tree_flatten(where)[0]):
+        _waited.append(_line())
 
 
 class _Gpu(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        flat, form = tree_flatten((args, kwargs))
+        flat = tree_flatten((args, kwargs))[0]
         there = [x for x in flat if isinstance(x, OnGpu)]
         here = [x for x in flat if isinstance(x, Tensor) and not isinstance(x, OnGpu) and x.ndim]
         name = func.overloadpacket.__name__
-        if there and here and name not in INDEXING | {"_to_copy", "copy_"}:
+        # A GPU's tensor may be indexed with the CPU's, at the price of a copy.
+        allowed = {"_to_copy", "copy_", *(INDEXING if isinstance(flat[0], OnGpu) else ())}
+        if there and here and name not in allowed:
             raise RuntimeError(f"{func} of tensors on both devices in {_line()}")
-        flags = [x for x in (args[1] if name in INDEXING else ()) if isinstance(x, OnGpu) and x.dtype == torch.bool]
-        if there and (flags or name in WAITS):
+        if name in INDEXING:
+            _notice_flags(args[1])
+        elif there and name in WAITS:
             _waited.append(_line())
         result_there = bool(there) if (device := kwargs.get("device")) is None else torch.device(device).type == "cuda"
         own = {id(x.held): x for x in there}
-        args, kwargs = tree_unflatten([x.held if isinstance(x, OnGpu) else x for x in flat], form)
+        args, kwargs = _held((args, kwargs))
         if device is not None:
             kwargs["device"] = "cpu"
         result = _flash(*args, **kwargs) if name == "_flash_attention_forward" else func(*args, **kwargs)
@@ -80,7 +131,7 @@ class _Gpu(TorchDispatchMode):
 
 def _flash(
     query: Tensor, key: Tensor, value: Tensor, bounds: Tensor, _other: Tensor, longest: int, *rest: Any, scale: float
-) -> tuple[Tensor]:
+) -> tuple[Tensor, ...]:
     """What torch's kernel computes and what it asks of its input, as (length, heads, width)."""
     assert {query.dtype, key.dtype, value.dtype} == {torch.bfloat16} and bounds.dtype == torch.int32
     assert {query.stride(-1), key.stride(-1), value.stride(-1)} == {1} and query.shape[-1] % 8 == 0
@@ -92,7 +143,8 @@ def _flash(
         )
         for parts in zip(query.split(lengths), key.split(lengths), value.split(lengths), strict=True)
     ]
-    return (torch.cat([out[0].transpose(0, 1) for out in outs]),)
+    # What belongs to its backward pass is left out.
+    return torch.cat([out[0].transpose(0, 1) for out in outs]), *[query.new_empty(0)] * 4
 
 
 @contextmanager
@@ -122,7 +174,7 @@ def gpu(model: nn.Module) -> Iterator[list[str]]:
 
 
 def _numbers(data: Any) -> Any:
-    return tree_map(lambda x: x.held.item() if isinstance(x, OnGpu) else x, data)
+    return tree_map(lambda x: x.item() if isinstance(x, Tensor) else x, _held(data))
 
 
 def _move(model: nn.Module) -> None:

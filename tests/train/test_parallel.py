@@ -198,3 +198,29 @@ def test_the_command_starts_the_processes(shards: Path, tmp_path: Path) -> None:
     assert sum("error" in line or "Traceback" in line for line in lines) == 1
     (saved,) = checkpoint.finished(output / "checkpoints")
     assert json.loads((saved / "position.json").read_text())["step"] == len(steps)
+
+
+def fail_while_the_other_waits() -> None:
+    with parallel.joined(torch.device("cpu")):
+        if parallel.rank() == 0:
+            raise TrainingError("out of memory")
+        time.sleep(60)
+
+
+def test_no_process_waits_for_one_that_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a GPU, where what is waited for does not end with the process that was to send it."""
+    monkeypatch.setattr(parallel, "ASK_S", 0.1)
+    monkeypatch.setattr(parallel, "NOTICE_S", 0.1)
+    failed, other = together(2, fail_while_the_other_waits)
+    assert isinstance(failed, TrainingError) and other == 2
+
+
+def test_srun_does_not_start_a_run_for_each_of_its_tasks(
+    make_recipe: MakeRecipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = make_recipe(STAGES)
+    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "8")
+    with pytest.raises(TrainingError, match="started this command 8 times"):
+        parallel.to_start(recipe)
+    monkeypatch.setenv("RANK", "0")
+    assert parallel.to_start(recipe) == 1
