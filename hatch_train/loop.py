@@ -29,8 +29,8 @@ from hatch_train.folder import Report, claim, plan_of
 from hatch_train.model import VisionLanguageModel, count_parameters, load, load_processor, part_of
 from hatch_train.optimisation import backward, counts_of, learning_rate, optimiser, summed
 from hatch_train.recipe import Recipe, read
-from hatch_train.stages import KINDS, attach_heads
-from hatch_train.stages.base import HEADS, Batch, Stage
+from hatch_train.stages import KINDS, attach_heads, restored
+from hatch_train.stages.base import Batch, Stage
 
 #: A model with more parameters than this is not trained on a CPU unless that is asked for.
 LARGEST_ON_CPU = 100_000_000
@@ -94,12 +94,7 @@ def export(source: Path, out: Path) -> None:
 
 
 def _export(recipe: Recipe, source: Path, out: Path) -> None:
-    model = load(recipe.model, (), recipe.seed, source.parent.parent / "processor")
-    attach_heads(model, recipe.stages, recipe.seed)
-    checkpoint.restore(source, model.model)
-    if hasattr(model.model, HEADS):
-        delattr(model.model, HEADS)
-    model.save(out, recipe.model.saved_dtype)
+    restored(recipe, source).save(out, recipe.model.saved_dtype)
 
 
 @dataclass(frozen=True)

@@ -171,6 +171,12 @@ class VisionLanguageModel:
         for name, parameter in self.model.named_parameters():
             parameter.requires_grad_(wanted(part_of(name)))
 
+    def round(self, dtype: torch.dtype) -> None:
+        """Round the weights in place, and them alone: `nn.Module.to` would round the frequencies of the rotary
+        positions too, and bf16 turns distant positions by radians."""
+        for parameter in self.model.parameters():
+            parameter.data = parameter.data.to(dtype)
+
     def save(self, folder: Path, dtype: str) -> None:
         """A plain Hugging Face folder: weights, config, tokenizer, image processor.
 
@@ -178,7 +184,8 @@ class VisionLanguageModel:
         """
         if self.lora:
             adapters.merge(self.model)
-        self.model.to(getattr(torch, dtype)).save_pretrained(folder)
+        self.round(getattr(torch, dtype))
+        self.model.save_pretrained(folder)
         self.processor.save(folder)
 
 

@@ -20,6 +20,7 @@ from hatch_train.evaluation.samples import Sample
 from hatch_train.images import ImageReader
 from hatch_train.model import VisionLanguageModel, load
 from hatch_train.settings import ModelSettings
+from hatch_train.stages import restored
 from hatch_train.stages.supervised import IMAGE_MARK, IMAGE_TOKEN, SupervisedSettings
 
 #: Asks for the actions before the answer, as in training.
@@ -132,8 +133,7 @@ def open_model(name: str, max_pixels: int | None = None) -> VisionLanguageModel:
     folder = Path(name)
     run_folder = folder.parent.parent
     if folder.is_dir() and folder in checkpoint.finished(folder.parent) and (run_folder / "recipe.yaml").is_file():
-        model = _start(run_folder, max_pixels)
-        checkpoint.restore(folder, model.model)
+        model = restored(_recipe(run_folder, max_pixels), folder)
     elif folder.is_dir() and not (folder / "config.json").is_file():
         raise ModelError(f"{folder}: neither a Hugging Face folder (config.json) nor a checkpoint of a run")
     else:
@@ -150,19 +150,22 @@ def open_run(folder: Path, max_pixels: int | None = None) -> dict[str, VisionLan
     finished = checkpoint.finished(folder / "checkpoints")
     if not finished:
         raise ModelError(f"{folder}: a run without a checkpoint so far; train first")
-    return {"before": _placed(_start(folder, max_pixels)), "after": open_model(str(finished[-1]), max_pixels)}
+    started = _recipe(folder, max_pixels)
+    before = load(started.model, (), started.seed, folder / "processor")
+    return {"before": _placed(before), "after": open_model(str(finished[-1]), max_pixels)}
 
 
-def _start(run_folder: Path, max_pixels: int | None) -> VisionLanguageModel:
-    trained = recipe.read(run_folder / "recipe.yaml")
+def _recipe(run_folder: Path, max_pixels: int | None) -> recipe.Recipe:
+    own = recipe.read(run_folder / "recipe.yaml")
     changes = {} if max_pixels is None else {"max_pixels": max_pixels}
-    return load(trained.model.model_copy(update=changes), (), trained.seed, run_folder / "processor")
+    return own.model_copy(update={"model": own.model.model_copy(update=changes)})
 
 
 def _placed(model: VisionLanguageModel) -> VisionLanguageModel:
     """On the GPU where there is one, ready to be asked."""
     if torch.cuda.is_available():
-        model.model.to("cuda", torch.bfloat16)
+        model.round(torch.bfloat16)
+        model.model.to("cuda")
     model.model.eval()
     return model
 
