@@ -170,13 +170,18 @@ class Heads(nn.ModuleDict):
             self[f"unmatched_{level}"] = logit
 
     def project(self, tokens: Sequence[Tensor]) -> list[Tensor]:
-        return [self["projection"](token) for token in tokens] if "projection" in self else list(tokens)
+        return [_fp32(self["projection"], token) for token in tokens] if "projection" in self else list(tokens)
 
     def unmatched(self, level: str, like: Tensor) -> Tensor | None:
         """(1,) the logit."""
         # A layer on a one, as sharded parameters are only there while their module runs.
         name = f"unmatched_{level}"
-        return self[name](like.new_ones(1)) if name in self else None
+        return _fp32(self[name], like.new_ones(1)) if name in self else None
+
+
+def _fp32(layers: nn.Module, values: Tensor) -> Tensor:
+    """What layers make of fp32 values, in fp32; their weights are bf16 where several GPUs share them."""
+    return layers(values.to(next(layers.parameters()).dtype)).float()
 
 
 @contextmanager
