@@ -364,6 +364,11 @@ def learnable_texts(recipe: Recipe) -> Iterator[str]:
 
 def _device(recipe: Recipe) -> torch.device:
     if recipe.device != "cpu" and torch.cuda.is_available():
+        if parallel.local_rank() >= (gpus := torch.cuda.device_count()):
+            raise ModelError(
+                f"process {parallel.local_rank() + 1} of this machine has no GPU, torch sees {gpus}; start {gpus} on each "
+                f"machine, as with --set processes={gpus}"
+            )
         return torch.device("cuda", parallel.local_rank())
     if recipe.device == "cuda":
         raise ModelError("device is 'cuda', but torch sees no GPU; use --set device=cpu, or a CUDA build of torch")

@@ -25,7 +25,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from hatch_data.errors import HatchError, ShardError
 from hatch_train import checkpoint, loop, parallel
 from hatch_train.data import Shards
-from hatch_train.errors import Stopped, TrainingError
+from hatch_train.errors import ModelError, Stopped, TrainingError
 from hatch_train.model import load
 from hatch_train.recipe import Recipe
 from hatch_train.shapes import FAMILIES
@@ -224,3 +224,11 @@ def test_srun_does_not_start_a_run_for_each_of_its_tasks(
         parallel.to_start(recipe)
     monkeypatch.setenv("RANK", "0")
     assert parallel.to_start(recipe) == 1
+
+
+def test_more_processes_than_gpus_are_refused(make_recipe: MakeRecipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setenv("LOCAL_RANK", "2")
+    with pytest.raises(ModelError, match="process 3 of this machine has no GPU, torch sees 2"):
+        loop.run(make_recipe(STAGES, device="auto"))
