@@ -366,8 +366,8 @@ def _device(recipe: Recipe) -> torch.device:
     if recipe.device != "cpu" and torch.cuda.is_available():
         if parallel.local_rank() >= (gpus := torch.cuda.device_count()):
             raise ModelError(
-                f"process {parallel.local_rank() + 1} of this machine has no GPU, torch sees {gpus}; start {gpus} on each "
-                f"machine, as with --set processes={gpus}"
+                f"process {parallel.local_rank() + 1} of this machine has no GPU, torch sees {gpus}; "
+                f"use --set processes={gpus}"
             )
         return torch.device("cuda", parallel.local_rank())
     if recipe.device == "cuda":
