@@ -129,21 +129,26 @@ class VisionLanguageModel:
 
     def generate(
         self,
-        ids: Tensor,
-        mask: Tensor,
-        types: Tensor,
+        prompts: Sequence[Tensor],
         pixels: Tensor,
         grids: Tensor,
         max_new_tokens: int,
         temperature: float = 0.0,
         copies: int = 1,
     ) -> Tensor:
-        """(batch * copies, length + new) continuations of left-padded prompts: the likeliest tokens, or at a
-        temperature tokens drawn with torch's own random numbers, `copies` times for each prompt."""
+        """(prompts * copies, longest) tokens of replies to prompts of any lengths, whose images are one after the
+        other: the likeliest tokens, or at a temperature tokens drawn with torch's own random numbers, `copies` times
+        for each prompt."""
         tokenizer = self.processor.tokenizer
-        inputs = {"input_ids": ids, "attention_mask": mask, "mm_token_type_ids": types, "image_grid_thw": grids}
+        length = max(map(len, prompts))
+        ids = torch.full((len(prompts), length), tokenizer.pad_token_id)
+        mask = torch.zeros_like(ids)
+        for row, prompt in enumerate(prompts):
+            ids[row, length - len(prompt) :], mask[row, length - len(prompt) :] = prompt, 1
         # What is drawn is trained on, and an image token there would be one without an image.
         images = [self.processor.token_id(token) for token in ("<|image_pad|>", "<|video_pad|>")]
+        types = (ids == images[0]).int()
+        inputs = {"input_ids": ids, "attention_mask": mask, "mm_token_type_ids": types, "image_grid_thw": grids}
         sampling: dict[str, Any] = {"temperature": temperature, "top_k": 0, "top_p": 1.0, "suppress_tokens": images}
         config = GenerationConfig(
             do_sample=temperature > 0,
@@ -154,13 +159,14 @@ class VisionLanguageModel:
             **(sampling if temperature else {}),
         )
         with self._bf16():
-            return self.model.generate(
+            said = self.model.generate(
                 **{key: value.to(self.device) for key, value in inputs.items()},
                 pixel_values=self.normalised(pixels),
                 generation_config=config,
                 # Each process by itself, with whole weights: see `parallel.whole`.
                 synced_gpus=False,
             )
+        return said[:, length:]
 
     def rope_index(self, ids: Tensor, types: Tensor, grids: Tensor) -> Tensor:
         """(3, 1, length) positions (time, height, width) of one sample."""

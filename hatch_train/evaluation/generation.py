@@ -79,14 +79,7 @@ class Transformers:
             ids.append(torch.tensor(encoded))
             pixels.append(torch.from_numpy(patches))
             grids.append(torch.from_numpy(grid))
-        length = max(map(len, ids))
-        padded = torch.full((len(ids), length), tokenizer.pad_token_id)
-        mask = torch.zeros_like(padded)
-        for row, one in enumerate(ids):
-            padded[row, length - len(one) :], mask[row, length - len(one) :] = one, 1
-        types = (padded == processor.token_id(IMAGE_TOKEN)).int()
-        said = self.model.generate(padded, mask, types, torch.cat(pixels), torch.cat(grids), self.max_new_tokens)
-        new = said[:, length:].cpu()
+        new = self.model.generate(ids, torch.cat(pixels), torch.cat(grids), self.max_new_tokens).cpu()
         ended = (new == tokenizer.eos_token_id).any(dim=1)
         texts = tokenizer.batch_decode(new, skip_special_tokens=True)
         return [Reply(text, not end) for text, end in zip(texts, ended.tolist(), strict=True)]
