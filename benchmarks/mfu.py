@@ -21,7 +21,7 @@ from torch.nn.utils import clip_grad_norm_
 from torch.profiler import ProfilerActivity, profile
 
 from hatch_data.patches import token_grid
-from hatch_train import adapters, flops, parallel
+from hatch_train import adapters, flops, kernels, parallel
 from hatch_train.model import VisionLanguageModel, checkpoint_activations, load_processor, part_of
 from hatch_train.optimisation import optimiser
 from hatch_train.packing import Pack, Sample, pack, token_losses
@@ -37,6 +37,7 @@ def model_of(name: str, lora: int, attention: str, checkpointing: bool, device: 
     torch.manual_seed(0)
     with device:
         model = FAMILIES[family].model._from_config(config, attn_implementation=attention)
+    kernels.put_into(model)
     if lora:
         adapters.add(model, LoraSettings(rank=lora, alpha=2 * lora))
     if checkpointing:

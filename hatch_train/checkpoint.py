@@ -70,7 +70,7 @@ def save(
     parallel.by_the_first(begin)
     with quietly():
         state = {"model": weights(model, changed), "optimiser": get_optimizer_state_dict(model, optimiser)}
-        dcp.save(state, checkpoint_id=partial)
+        dcp.save(state, checkpoint_id=partial, process_group=parallel.words())
     parallel.by_the_first(finish)
 
 
@@ -99,7 +99,7 @@ def restore(checkpoint: Path, model: nn.Module, optimiser: Optimizer | None = No
             state: dict[str, Any] = {"model": weights(model, named)}
             if optimiser is not None:
                 state["optimiser"] = get_optimizer_state_dict(model, optimiser)
-            dcp.load(state, checkpoint_id=checkpoint)
+            dcp.load(state, checkpoint_id=checkpoint, process_group=parallel.words())
             if optimiser is not None:
                 set_optimizer_state_dict(model, optimiser, state["optimiser"])
     except (dcp.CheckpointException, RuntimeError, ValueError, KeyError, OSError, EOFError, UnpicklingError) as error:

@@ -48,6 +48,9 @@ _as_json = click.option("--json", "as_json", is_flag=True, help="Print the resul
 @_as_json
 def run(recipe: str, overrides: tuple[str, ...], dry_run: bool, as_json: bool) -> None:
     """Train RECIPE, a file or the name of a shipped one. Run again to continue after a stop."""
+    if not os.environ.keys() & {"PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF"}:
+        # Packs differ in size: blocks that grow leave no holes. The newer torch reads the first, the older the second.
+        os.environ["PYTORCH_ALLOC_CONF"] = os.environ["PYTORCH_CUDA_ALLOC_CONF"] = "expandable_segments:True"
     from hatch_train import parallel
     from hatch_train.recipe import read
 

@@ -29,8 +29,8 @@ from hatch_train.folder import Report, claim, plan_of
 from hatch_train.model import VisionLanguageModel, count_parameters, load, load_processor, part_of
 from hatch_train.optimisation import backward, counts_of, learning_rate, optimiser, summed
 from hatch_train.recipe import Recipe, read
-from hatch_train.stages import KINDS, attach_heads
-from hatch_train.stages.base import HEADS, Batch, Stage
+from hatch_train.stages import KINDS, attach_heads, restored
+from hatch_train.stages.base import Batch, Stage
 
 #: A model with more parameters than this is not trained on a CPU unless that is asked for.
 LARGEST_ON_CPU = 100_000_000
@@ -47,7 +47,7 @@ def run(recipe: Recipe) -> dict[str, Any]:
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     device = _device(recipe)
     output = Path(recipe.output)
-    with parallel.joined(device):
+    with parallel.joined(device), _enough_memory():
         parallel.by_the_first(lambda: claim(recipe))
         report = Report(recipe)
         model = _open(recipe, device)
@@ -94,12 +94,7 @@ def export(source: Path, out: Path) -> None:
 
 
 def _export(recipe: Recipe, source: Path, out: Path) -> None:
-    model = load(recipe.model, (), recipe.seed, source.parent.parent / "processor")
-    attach_heads(model, recipe.stages, recipe.seed)
-    checkpoint.restore(source, model.model)
-    if hasattr(model.model, HEADS):
-        delattr(model.model, HEADS)
-    model.save(out, recipe.model.saved_dtype)
+    restored(recipe, source).save(out, recipe.model.saved_dtype)
 
 
 @dataclass(frozen=True)
@@ -324,6 +319,18 @@ class _Training:
             self.board.add_scalar(f"{self.stage.name}/{name}", value, step)
 
 
+@contextmanager
+def _enough_memory() -> Iterator[None]:
+    """Where memory ends elsewhere than in a step, which says what was in it."""
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise TrainingError(
+            "out of memory while the model was loaded, evaluated, or drew replies; lower model.max_pixels, the stage's "
+            "prompts or group, or use more GPUs"
+        ) from None
+
+
 def _share(stage: Stage) -> int:
     """How many packs of a step are this process's."""
     packs, processes = stage.settings.accumulate, parallel.world()
@@ -357,6 +364,11 @@ def learnable_texts(recipe: Recipe) -> Iterator[str]:
 
 def _device(recipe: Recipe) -> torch.device:
     if recipe.device != "cpu" and torch.cuda.is_available():
+        if parallel.local_rank() >= (gpus := torch.cuda.device_count()):
+            raise ModelError(
+                f"process {parallel.local_rank() + 1} of this machine has no GPU, torch sees {gpus}; "
+                f"use --set processes={gpus}"
+            )
         return torch.device("cuda", parallel.local_rank())
     if recipe.device == "cuda":
         raise ModelError("device is 'cuda', but torch sees no GPU; use --set device=cpu, or a CUDA build of torch")

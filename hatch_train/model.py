@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -19,7 +20,7 @@ from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLIm
 from transformers.utils import VIDEO_PROCESSOR_NAME, cached_file
 from transformers.utils.logging import disable_progress_bar
 
-from hatch_train import adapters
+from hatch_train import adapters, kernels
 from hatch_train.errors import ModelError
 from hatch_train.parallel import Shell
 from hatch_train.settings import ModelSettings
@@ -86,8 +87,9 @@ class VisionLanguageModel:
 
     def normalised(self, pixels: Tensor) -> Tensor:
         """(patches, 3 * values) uint8 as the workers send them -> float32 as the image processor normalises them."""
+        self._shift, self._scale = self._shift.to(self.device), self._scale.to(self.device)
         values = pixels.to(self.device).view(len(pixels), 3, -1).float()
-        return ((values - self._shift.to(self.device)) / self._scale.to(self.device)).flatten(1)
+        return values.sub_(self._shift).div_(self._scale).flatten(1)
 
     def image_features(self, pixels: Tensor, grids: Tensor) -> tuple[Tensor, ...]:
         """For each image (tokens, width) features after the merger, in raster order."""
@@ -95,14 +97,23 @@ class VisionLanguageModel:
         with self._bf16():
             return self.model.get_image_features(self.normalised(pixels), grids.to(self.device)).pooler_output
 
-    def hidden_states(self, inputs: dict[str, Tensor], pixels: Tensor, grids: Tensor) -> Tensor:
-        """(batch, length, width) of the last layer. `inputs`: ids, positions and types of tokens."""
+    def hidden_states(
+        self, inputs: dict[str, Tensor], pixels: Tensor, grids: Tensor, lengths: Sequence[int] = ()
+    ) -> Tensor:
+        """(batch, length, width) of the last layer. `inputs`: ids, positions and types of tokens; `lengths` those of
+        the samples of a pack."""
+        apart: dict[str, Any] = {}
+        if lengths and self.model.config._attn_implementation == kernels.SEGMENTS:
+            apart["segments"] = kernels.segments_of(lengths, self.device)
+            # Not looked at: of four dimensions, so that no mask of length x length is made.
+            apart["attention_mask"] = torch.ones(1, 1, 1, 1, dtype=torch.bool, device=self.device)
         with self._bf16():
             outputs = self.model.model(
                 **{key: value.to(self.device) for key, value in inputs.items()},
                 pixel_values=self.normalised(pixels),
                 image_grid_thw=grids.to(self.device),
                 use_cache=False,
+                **apart,
             )
         return outputs.last_hidden_state
 
@@ -118,21 +129,26 @@ class VisionLanguageModel:
 
     def generate(
         self,
-        ids: Tensor,
-        mask: Tensor,
-        types: Tensor,
+        prompts: Sequence[Tensor],
         pixels: Tensor,
         grids: Tensor,
         max_new_tokens: int,
         temperature: float = 0.0,
         copies: int = 1,
     ) -> Tensor:
-        """(batch * copies, length + new) continuations of left-padded prompts: the likeliest tokens, or at a
-        temperature tokens drawn with torch's own random numbers, `copies` times for each prompt."""
+        """(prompts * copies, longest) tokens of replies to prompts of any lengths, whose images are one after the
+        other: the likeliest tokens, or at a temperature tokens drawn with torch's own random numbers, `copies` times
+        for each prompt."""
         tokenizer = self.processor.tokenizer
-        inputs = {"input_ids": ids, "attention_mask": mask, "mm_token_type_ids": types, "image_grid_thw": grids}
+        length = max(map(len, prompts))
+        ids = torch.full((len(prompts), length), tokenizer.pad_token_id)
+        mask = torch.zeros_like(ids)
+        for row, prompt in enumerate(prompts):
+            ids[row, length - len(prompt) :], mask[row, length - len(prompt) :] = prompt, 1
         # What is drawn is trained on, and an image token there would be one without an image.
         images = [self.processor.token_id(token) for token in ("<|image_pad|>", "<|video_pad|>")]
+        types = (ids == images[0]).int()
+        inputs = {"input_ids": ids, "attention_mask": mask, "mm_token_type_ids": types, "image_grid_thw": grids}
         sampling: dict[str, Any] = {"temperature": temperature, "top_k": 0, "top_p": 1.0, "suppress_tokens": images}
         config = GenerationConfig(
             do_sample=temperature > 0,
@@ -143,13 +159,14 @@ class VisionLanguageModel:
             **(sampling if temperature else {}),
         )
         with self._bf16():
-            return self.model.generate(
+            said = self.model.generate(
                 **{key: value.to(self.device) for key, value in inputs.items()},
                 pixel_values=self.normalised(pixels),
                 generation_config=config,
                 # Each process by itself, with whole weights: see `parallel.whole`.
                 synced_gpus=False,
             )
+        return said[:, length:]
 
     def rope_index(self, ids: Tensor, types: Tensor, grids: Tensor) -> Tensor:
         """(3, 1, length) positions (time, height, width) of one sample."""
@@ -160,6 +177,12 @@ class VisionLanguageModel:
         for name, parameter in self.model.named_parameters():
             parameter.requires_grad_(wanted(part_of(name)))
 
+    def round(self, dtype: torch.dtype) -> None:
+        """Round the weights in place, and them alone: `nn.Module.to` would round the frequencies of the rotary
+        positions too, and bf16 turns distant positions by radians."""
+        for parameter in self.model.parameters():
+            parameter.data = parameter.data.to(dtype)
+
     def save(self, folder: Path, dtype: str) -> None:
         """A plain Hugging Face folder: weights, config, tokenizer, image processor.
 
@@ -167,7 +190,8 @@ class VisionLanguageModel:
         """
         if self.lora:
             adapters.merge(self.model)
-        self.model.to(getattr(torch, dtype)).save_pretrained(folder)
+        self.round(getattr(torch, dtype))
+        self.model.save_pretrained(folder)
         self.processor.save(folder)
 
 
@@ -195,7 +219,8 @@ def load(
     if settings.name == "tiny":
         torch.manual_seed(seed)
         config = tiny_config(settings.tiny, processor.tokenizer)
-        model = FAMILIES[settings.tiny.family].model._from_config(config, attn_implementation=settings.attention)
+        with _installed(settings):
+            model = FAMILIES[settings.tiny.family].model._from_config(config, attn_implementation=settings.attention)
         model.generation_config = GenerationConfig(
             eos_token_id=processor.tokenizer.eos_token_id, pad_token_id=processor.tokenizer.pad_token_id
         )
@@ -204,18 +229,28 @@ def load(
         if config.model_type not in FAMILIES:
             known = ", ".join(FAMILIES)
             raise ModelError(f"model {settings.name}: family '{config.model_type}' is not supported; known: {known}")
-        model = _from_pretrained(
-            FAMILIES[config.model_type].model,
-            settings.name,
-            dtype=torch.float32,
-            attn_implementation=settings.attention,
-        )
+        kind = FAMILIES[config.model_type].model
+        with _installed(settings):
+            model = _from_pretrained(kind, settings.name, dtype=torch.float32, attn_implementation=settings.attention)
+    kernels.put_into(model)
     if settings.lora:
         torch.manual_seed(seed)
         adapters.add(model, settings.lora)
     if settings.gradient_checkpointing:
         checkpoint_activations(model)
     return VisionLanguageModel(model, processor, settings.lora is not None)
+
+
+@contextmanager
+def _installed(settings: ModelSettings) -> Iterator[None]:
+    """A kernel of attention that is not there is told with the way out."""
+    try:
+        yield
+    except ImportError as error:
+        reason = str(error).strip().splitlines()[0].rstrip(".")
+        raise ModelError(
+            f"model.attention {settings.attention}: {reason}; or use --set model.attention=sdpa, which needs no package"
+        ) from None
 
 
 def checkpoint_activations(model: Any) -> None:

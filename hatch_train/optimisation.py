@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.optim import AdamW
 
 from hatch_train import parallel
@@ -30,7 +31,7 @@ def backward(
     `totals` are the counts of the whole step, over all processes; without, the packs are all of it.
     """
     totals = totals or counts_of(parts)
-    means: dict[str, float] = dict.fromkeys(("loss", *stage.weights), 0.0)
+    means: dict[str, Tensor] = {}
     for part in parts:
         # Divided by the number in the whole step, so that packs of different size weigh what they hold.
         sums = model.shell(lambda part=part: stage.losses(model, part))
@@ -39,8 +40,9 @@ def backward(
         # FSDP2 averages over the processes what is to be summed.
         (loss * parallel.world()).backward()
         for name, value in {"loss": loss, **shares}.items():
-            means[name] = means.get(name, 0.0) + float(value.detach())
-    return means
+            means[name] = means.get(name, 0.0) + value.detach()
+    # Read once: each time a GPU would be waited for, and stand idle until it is told what comes next.
+    return dict(zip(means, torch.stack(list(means.values())).tolist(), strict=True))
 
 
 def optimiser(model: VisionLanguageModel, settings: Any) -> AdamW:

@@ -108,7 +108,7 @@ def _before_supervised(model: VisionLanguageModel, packed: Pack) -> tuple[Tensor
         "position_ids": position_ids(model, packed),
         "mm_token_type_ids": packed.types,
     }
-    hidden = model.hidden_states(inputs, packed.pixels, packed.grids)
+    hidden = model.hidden_states(inputs, packed.pixels, packed.grids, packed.lengths)
     targets = packed.supervised[0].nonzero()[:, 0]
     return hidden[0, (targets - 1).to(hidden.device)], packed.ids[0, targets].to(hidden.device)
 

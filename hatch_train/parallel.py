@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import threading
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -21,13 +22,15 @@ import torch.distributed.tensor
 from torch import nn
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 
-from hatch_train.errors import Stopped
+from hatch_train.errors import Stopped, TrainingError
 from hatch_train.settings import RunSettings
 
 #: How long a process that was asked to stop may take to save before it is killed.
 SAVE_S = 600
 #: Others wait this long while the first evaluates.
 WAIT = timedelta(hours=24)
+#: How often a process asks whether another has failed, and how long it then has to notice by itself.
+ASK_S, NOTICE_S = 5.0, 10.0
 
 T = TypeVar("T")
 
@@ -51,6 +54,10 @@ def to_start(recipe: RunSettings) -> int:
     """How many processes a run needs here: none beside this one where torchrun has started it."""
     if "RANK" in os.environ:
         return 1
+    if (tasks := int(os.environ.get("SLURM_STEP_NUM_TASKS", 1))) > 1:
+        raise TrainingError(
+            f"srun has started this command {tasks} times; let it start one task a node, and each of them torchrun"
+        )
     gpus = 0 if recipe.device == "cpu" else torch.cuda.device_count()
     return recipe.processes or max(gpus, 1)
 
@@ -105,15 +112,19 @@ def joined(device: torch.device) -> Iterator[None]:
     backend = "nccl" if device.type == "cuda" else "gloo"
     dist.init_process_group(backend, store=_Words.store, rank=rank(), world_size=world())
     _Words.group = dist.new_group(backend="gloo", timeout=WAIT)
+    over = threading.Event()
+    threading.Thread(target=_leave_with_others, args=(over,), daemon=True).start()
     try:
         yield
         dist.barrier(_Words.group)
+        dist.destroy_process_group()
     except Exception as error:
+        # The group stays: to take NCCL's down may wait for what the others no longer send.
         if not _first_to_fail():
             os._exit(1 if isinstance(error, Stopped) else 2)
         raise
     finally:
-        dist.destroy_process_group()
+        over.set()
 
 
 def _first_to_fail() -> bool:
@@ -121,6 +132,22 @@ def _first_to_fail() -> bool:
         return _Words.store.add("failed", 1) == 1
     except RuntimeError:
         return False  # the process that kept the store has failed before this one
+
+
+def _leave_with_others(over: threading.Event) -> None:
+    """End this process when another has failed: on a GPU it may wait in vain for what that one was to send."""
+    while not over.wait(ASK_S):
+        try:
+            failed = _Words.store.check(["failed"])
+        except RuntimeError:
+            failed = True
+        if failed and not over.wait(NOTICE_S):
+            os._exit(2)
+
+
+def words() -> Any:
+    """The group on the CPU, which waits for hours where NCCL's gives up; None where there is one process."""
+    return _Words.group if world() > 1 else None
 
 
 def gather(thing: T) -> list[T]:

@@ -55,7 +55,7 @@ class Reference:
         partial = folder.with_name(f".{folder.name}.partial")
         parallel.by_the_first(lambda: shutil.rmtree(partial, ignore_errors=True))
         with quietly():
-            dcp.save(dict(self._kept), checkpoint_id=partial)
+            dcp.save(dict(self._kept), checkpoint_id=partial, process_group=parallel.words())
 
         def finish() -> None:
             shutil.rmtree(folder, ignore_errors=True)
@@ -66,7 +66,7 @@ class Reference:
     def _restore(self, folder: Path) -> None:
         try:
             with quietly():
-                dcp.load(dict(self._kept), checkpoint_id=folder)
+                dcp.load(dict(self._kept), checkpoint_id=folder, process_group=parallel.words())
         except (dcp.CheckpointException, RuntimeError, ValueError, KeyError, OSError):
             raise TrainingError(
                 f"{folder}: the weights with which the stage began are missing or damaged, so it cannot go on; use "

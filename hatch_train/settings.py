@@ -40,7 +40,8 @@ class ModelSettings(Settings):
     """`name` is `tiny`, the id of a model on the Hugging Face hub, or a folder that `save_pretrained` wrote.
 
     `max_pixels` and `min_pixels` bound the area of a resized image and so its number of tokens: the main lever on
-    memory. `saved_dtype` is that of the exported weights; training keeps fp32 masters.
+    memory. `attention: sdpa` is torch's own, by its flash kernel on a GPU, and needs no package. `saved_dtype` is that
+    of the exported weights; training keeps fp32 masters.
     """
 
     name: str = "tiny"

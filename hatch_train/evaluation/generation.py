@@ -20,6 +20,7 @@ from hatch_train.evaluation.samples import Sample
 from hatch_train.images import ImageReader
 from hatch_train.model import VisionLanguageModel, load
 from hatch_train.settings import ModelSettings
+from hatch_train.stages import restored
 from hatch_train.stages.supervised import IMAGE_MARK, IMAGE_TOKEN, SupervisedSettings
 
 #: Asks for the actions before the answer, as in training.
@@ -78,14 +79,7 @@ class Transformers:
             ids.append(torch.tensor(encoded))
             pixels.append(torch.from_numpy(patches))
             grids.append(torch.from_numpy(grid))
-        length = max(map(len, ids))
-        padded = torch.full((len(ids), length), tokenizer.pad_token_id)
-        mask = torch.zeros_like(padded)
-        for row, one in enumerate(ids):
-            padded[row, length - len(one) :], mask[row, length - len(one) :] = one, 1
-        types = (padded == processor.token_id(IMAGE_TOKEN)).int()
-        said = self.model.generate(padded, mask, types, torch.cat(pixels), torch.cat(grids), self.max_new_tokens)
-        new = said[:, length:].cpu()
+        new = self.model.generate(ids, torch.cat(pixels), torch.cat(grids), self.max_new_tokens).cpu()
         ended = (new == tokenizer.eos_token_id).any(dim=1)
         texts = tokenizer.batch_decode(new, skip_special_tokens=True)
         return [Reply(text, not end) for text, end in zip(texts, ended.tolist(), strict=True)]
@@ -132,8 +126,7 @@ def open_model(name: str, max_pixels: int | None = None) -> VisionLanguageModel:
     folder = Path(name)
     run_folder = folder.parent.parent
     if folder.is_dir() and folder in checkpoint.finished(folder.parent) and (run_folder / "recipe.yaml").is_file():
-        model = _start(run_folder, max_pixels)
-        checkpoint.restore(folder, model.model)
+        model = restored(_recipe(run_folder, max_pixels), folder)
     elif folder.is_dir() and not (folder / "config.json").is_file():
         raise ModelError(f"{folder}: neither a Hugging Face folder (config.json) nor a checkpoint of a run")
     else:
@@ -150,19 +143,22 @@ def open_run(folder: Path, max_pixels: int | None = None) -> dict[str, VisionLan
     finished = checkpoint.finished(folder / "checkpoints")
     if not finished:
         raise ModelError(f"{folder}: a run without a checkpoint so far; train first")
-    return {"before": _placed(_start(folder, max_pixels)), "after": open_model(str(finished[-1]), max_pixels)}
+    started = _recipe(folder, max_pixels)
+    before = load(started.model, (), started.seed, folder / "processor")
+    return {"before": _placed(before), "after": open_model(str(finished[-1]), max_pixels)}
 
 
-def _start(run_folder: Path, max_pixels: int | None) -> VisionLanguageModel:
-    trained = recipe.read(run_folder / "recipe.yaml")
+def _recipe(run_folder: Path, max_pixels: int | None) -> recipe.Recipe:
+    own = recipe.read(run_folder / "recipe.yaml")
     changes = {} if max_pixels is None else {"max_pixels": max_pixels}
-    return load(trained.model.model_copy(update=changes), (), trained.seed, run_folder / "processor")
+    return own.model_copy(update={"model": own.model.model_copy(update=changes)})
 
 
 def _placed(model: VisionLanguageModel) -> VisionLanguageModel:
     """On the GPU where there is one, ready to be asked."""
     if torch.cuda.is_available():
-        model.model.to("cuda", torch.bfloat16)
+        model.round(torch.bfloat16)
+        model.model.to("cuda")
     model.model.eval()
     return model
 

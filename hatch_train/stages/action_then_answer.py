@@ -134,7 +134,8 @@ class ActionThenAnswer(Supervised):
     def draw(self, model: VisionLanguageModel, batch: Chats, seed: int) -> list[list[list[int]]]:
         """Tokens of `group` replies to each prompt."""
         asked, group = prompts(batch.pack), self.settings.group
-        with torch.random.fork_rng():
+        # Of this GPU alone: to ask the others would take memory on each of them.
+        with torch.random.fork_rng([model.device] if model.device.type == "cuda" else []):
             torch.manual_seed(seed)
             said = self.generated(model, asked, self.settings.temperature, group).tolist()
         end = self.processor.tokenizer.eos_token_id
@@ -165,7 +166,7 @@ class ActionThenAnswer(Supervised):
         clip, advantages = self.settings.clip_ratio, batch.advantages.to(new.device)
         old = new.detach() if batch.old is None else batch.old.to(new.device)
         policy, clipped = policy_loss(new, old, advantages, clip)
-        sums = {name: new.new_tensor(value) for name, value in batch.rewards.items()}
+        sums = {name: new.new_full((), value) for name, value in batch.rewards.items()}
         sums |= {"policy": policy, "clipped": clipped}
         if batch.reference is not None:
             sums["kl"] = divergence(new, batch.reference.to(new.device))

@@ -170,13 +170,18 @@ class Heads(nn.ModuleDict):
             self[f"unmatched_{level}"] = logit
 
     def project(self, tokens: Sequence[Tensor]) -> list[Tensor]:
-        return [self["projection"](token) for token in tokens] if "projection" in self else list(tokens)
+        return [_fp32(self["projection"], token) for token in tokens] if "projection" in self else list(tokens)
 
     def unmatched(self, level: str, like: Tensor) -> Tensor | None:
         """(1,) the logit."""
         # A layer on a one, as sharded parameters are only there while their module runs.
         name = f"unmatched_{level}"
-        return self[name](like.new_ones(1)) if name in self else None
+        return _fp32(self[name], like.new_ones(1)) if name in self else None
+
+
+def _fp32(layers: nn.Module, values: Tensor) -> Tensor:
+    """What layers make of fp32 values, in fp32; their weights are bf16 where several GPUs share them."""
+    return layers(values.to(next(layers.parameters()).dtype)).float()
 
 
 @contextmanager
@@ -194,7 +199,7 @@ def levels(
     tokens: Sequence[Tensor], merged: Sequence[tuple[int, int]], n: int, finish: Callable[[Tensor], Tensor]
 ) -> list[dict[str, Tensor]]:
     """What every token of each image has -> what its tokens, and its regions, have."""
-    regions = [area_pooling(*grid, n).to(t.device) @ t for grid, t in zip(merged, tokens, strict=True)]
+    regions = [area_pooling(*grid, n, t.device) @ t for grid, t in zip(merged, tokens, strict=True)]
     return [{"region": finish(r), "token": finish(t)} for r, t in zip(regions, tokens, strict=True)]
 
 
@@ -240,11 +245,12 @@ def alignment_loss(
     """
     loss = entropy = cosine.new_zeros(())
     for similarity, side in ((cosine, sides[0]), (cosine.T, sides[1])):
-        seen = torch.from_numpy(side.seen).to(cosine.device)
-        share = torch.from_numpy(side.share).to(cosine)[seen]
-        logits = similarity[seen] / term.tau2
+        # Chosen on the CPU, where their number is known: a GPU would be waited for.
+        seen = np.flatnonzero(side.seen)
+        share = torch.from_numpy(side.share[seen]).to(cosine)
+        logits = similarity.index_select(0, torch.from_numpy(seen).to(cosine.device)) / term.tau2
         if side.hard is not None:
-            logits = logits + np.log(term.hard_weight) * torch.from_numpy(side.hard).to(logits)[seen]
+            logits = logits + np.log(term.hard_weight) * torch.from_numpy(side.hard[seen]).to(logits)
         if level == "region":
             p = F.softmax(share / term.tau1, dim=1)
         elif term.token_loss == "cross_entropy":
@@ -253,8 +259,8 @@ def alignment_loss(
             match = F.one_hot(share.argmax(1), share.shape[1]) * (share >= term.positive)
             logits = logits.masked_fill((share > 0) & (match == 0), -1e9)
             p = match.to(logits)
-        if logit is not None:
-            lost = torch.from_numpy(side.unmatched).to(p)[seen, None]
+        if logit is not None and side.unmatched is not None:
+            lost = torch.from_numpy(side.unmatched[seen, None]).to(p)
             # Where no patch holds a part of it, it has nothing to say but that.
             lost = torch.where(share.sum(1, keepdim=True) < term.min_row, 1.0, lost)
             p = torch.cat([p * (1 - lost), lost], dim=1)
@@ -266,9 +272,9 @@ def alignment_loss(
 
 
 @lru_cache(maxsize=256)
-def area_pooling(rows: int, columns: int, n: int) -> Tensor:
+def area_pooling(rows: int, columns: int, n: int, device: torch.device) -> Tensor:
     """(n * n, rows * columns): mean over each of n x n regions of a grid of cells, a cell counting by shared area."""
-    return torch.kron(_overlap(rows, n), _overlap(columns, n))
+    return torch.kron(_overlap(rows, n), _overlap(columns, n)).to(device)
 
 
 def _overlap(cells: int, n: int) -> Tensor:

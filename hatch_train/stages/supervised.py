@@ -229,6 +229,11 @@ class Supervised(Stage[ChatSettings, Chats]):
         merge, heads = self.processor.merge, self.heads_of(model)
         tokens = [feature.float() for feature in features]
         projected = heads.project(tokens) if heads is not None else tokens
+        if not batch.views:
+            # Every process must have gradients of the same weights, whatever its packs hold.
+            used = [*projected, *(heads.unmatched(level, projected[0]) for level in term.weights if heads is not None)]
+            nothing = sum(part.sum() for part in used if part is not None) * 0.0
+            return dict.fromkeys(alignment_counts([], term), nothing)
         images = levels(projected, (batch.pack.grids[:, 1:] // merge).tolist(), term.regions, unit)
         pairs = [(images[i], images[j]) for i, j in batch.views]
         return alignment_sums(pairs, list(batch.views.values()), term, heads)
@@ -257,22 +262,14 @@ class Supervised(Stage[ChatSettings, Chats]):
         self, model: VisionLanguageModel, asked: list[Prompt], temperature: float = 0.0, copies: int = 1
     ) -> Tensor:
         """(prompts * copies, longest) tokens of replies, as `VisionLanguageModel.generate` makes them."""
-        length = max(len(prompt.ids) for prompt in asked)
-        ids = torch.full((len(asked), length), self.processor.tokenizer.pad_token_id)
-        mask = torch.zeros_like(ids)
-        for row, prompt in enumerate(asked):
-            ids[row, length - len(prompt.ids) :], mask[row, length - len(prompt.ids) :] = prompt.ids, 1
-        said = model.generate(
-            ids,
-            mask,
-            (ids == self.processor.token_id(IMAGE_TOKEN)).int(),
+        return model.generate(
+            [prompt.ids for prompt in asked],
             torch.cat([prompt.pixels for prompt in asked]),
             torch.cat([prompt.grids for prompt in asked]),
             min(self.settings.max_new_tokens, max(prompt.reply for prompt in asked) + SLACK),
             temperature,
             copies,
         )
-        return said[:, length:]
 
 
 class Answers:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import shutil
 from pathlib import Path
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from transformers import AutoImageProcessor, AutoTokenizer
@@ -100,3 +102,12 @@ def test_a_saved_processor_is_opened_again(each_tiny: VisionLanguageModel, tmp_p
     bounds = dict(zip(("min_pixels", "max_pixels"), each_tiny.processor.pixel_bounds, strict=True))
     opened = load_processor(ModelSettings(name="tiny", **bounds), (), tmp_path)
     assert opened.images.to_dict() == each_tiny.processor.images.to_dict()
+
+
+def test_rounding_leaves_the_rotary_frequencies(each_tiny: VisionLanguageModel) -> None:
+    own = VisionLanguageModel(copy.deepcopy(each_tiny.model), each_tiny.processor)
+    own.round(torch.bfloat16)
+    assert {parameter.dtype for parameter in own.model.parameters()} == {torch.bfloat16}
+    assert own.model.lm_head.weight is own.model.model.language_model.embed_tokens.weight
+    for (name, buffer), (_, before) in zip(own.model.named_buffers(), each_tiny.model.named_buffers(), strict=True):
+        assert torch.equal(buffer, before) and buffer.dtype == torch.float32, name

@@ -11,6 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
+from hatch_train import kernels
+from hatch_train.kernels import segments_of
 from hatch_train.model import VisionLanguageModel
 from hatch_train.packing import Caps, Sample, first_fit, pack, position_ids, token_losses
 
@@ -53,7 +55,10 @@ def model(each_tiny: VisionLanguageModel) -> VisionLanguageModel:
     return own
 
 
-def test_packed_gradients_equal_unpacked_ones(model: VisionLanguageModel) -> None:
+@pytest.mark.parametrize("attention", [kernels.SEGMENTS, "sdpa"])
+def test_packed_gradients_equal_unpacked_ones(model: VisionLanguageModel, attention: str) -> None:
+    assert model.model.config._attn_implementation == kernels.SEGMENTS
+    model.model.config._attn_implementation = attention
     samples = [sample(model, number, grids) for number, grids in enumerate(GRIDS)]
     apart, together = gradients(model, [[s] for s in samples]), gradients(model, [samples])
     assert float((apart - together).norm() / apart.norm()) <= 1e-5
@@ -81,6 +86,11 @@ def test_losses_in_chunks_are_those_of_all_logits(model: VisionLanguageModel, mo
 def test_packed_gradients_notice_a_leak(model: VisionLanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
     samples = [sample(model, number, grids) for number, grids in enumerate(GRIDS)]
     right = gradients(model, [samples])
+    with monkeypatch.context() as patch:
+        patch.setattr(kernels, "segments_of", lambda lengths, device: segments_of([sum(lengths)], device))
+        assert float((gradients(model, [samples]) - right).norm() / right.norm()) > 1e-2
+    # Without segments it is the positions that keep samples apart.
+    model.model.config._attn_implementation = "sdpa"
     monkeypatch.setattr("hatch_train.packing.position_ids", lambda *given: position_ids(*given)[1:])
     assert float((gradients(model, [samples]) - right).norm() / right.norm()) > 1e-2
 

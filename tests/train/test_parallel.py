@@ -25,7 +25,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from hatch_data.errors import HatchError, ShardError
 from hatch_train import checkpoint, loop, parallel
 from hatch_train.data import Shards
-from hatch_train.errors import Stopped, TrainingError
+from hatch_train.errors import ModelError, Stopped, TrainingError
 from hatch_train.model import load
 from hatch_train.recipe import Recipe
 from hatch_train.shapes import FAMILIES
@@ -198,3 +198,37 @@ def test_the_command_starts_the_processes(shards: Path, tmp_path: Path) -> None:
     assert sum("error" in line or "Traceback" in line for line in lines) == 1
     (saved,) = checkpoint.finished(output / "checkpoints")
     assert json.loads((saved / "position.json").read_text())["step"] == len(steps)
+
+
+def fail_while_the_other_waits() -> None:
+    with parallel.joined(torch.device("cpu")):
+        if parallel.rank() == 0:
+            raise TrainingError("out of memory")
+        time.sleep(60)
+
+
+def test_no_process_waits_for_one_that_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a GPU, where what is waited for does not end with the process that was to send it."""
+    monkeypatch.setattr(parallel, "ASK_S", 0.1)
+    monkeypatch.setattr(parallel, "NOTICE_S", 0.1)
+    failed, other = together(2, fail_while_the_other_waits)
+    assert isinstance(failed, TrainingError) and other == 2
+
+
+def test_srun_does_not_start_a_run_for_each_of_its_tasks(
+    make_recipe: MakeRecipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = make_recipe(STAGES)
+    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "8")
+    with pytest.raises(TrainingError, match="started this command 8 times"):
+        parallel.to_start(recipe)
+    monkeypatch.setenv("RANK", "0")
+    assert parallel.to_start(recipe) == 1
+
+
+def test_more_processes_than_gpus_are_refused(make_recipe: MakeRecipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setenv("LOCAL_RANK", "2")
+    with pytest.raises(ModelError, match="process 3 of this machine has no GPU, torch sees 2"):
+        loop.run(make_recipe(STAGES, device="auto"))

@@ -134,7 +134,7 @@ def test_a_pair_without_overlap_costs_nothing() -> None:
 
 @pytest.mark.parametrize("rows, columns, n", [(6, 8, 4), (3, 4, 4), (5, 7, 4), (12, 17, 3), (4, 4, 1)])
 def test_pooling_is_a_mean_over_area(rows: int, columns: int, n: int) -> None:
-    pooled = area_pooling(rows, columns, n)
+    pooled = area_pooling(rows, columns, n, torch.device("cpu"))
     assert pooled.shape == (n * n, rows * columns)
     assert torch.allclose(pooled.sum(1), torch.ones(n * n), atol=1e-6)
     fine = torch.arange(rows * columns).view(rows, 1, columns, 1).expand(rows, n, columns, n).reshape(rows * n, -1)

@@ -281,6 +281,17 @@ def test_out_of_memory_says_what_to_lower(make_recipe: MakeRecipe, monkeypatch: 
         loop.run(make_recipe({"supervised": {**STAGES["supervised"], "validation": 0}}))
 
 
+def test_out_of_memory_in_evaluation_says_what_to_lower(
+    make_recipe: MakeRecipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def evaluate(*_: Any) -> dict[str, Any]:
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(Supervised, "evaluate", evaluate)
+    with pytest.raises(TrainingError, match=r"evaluated.*lower model\.max_pixels"):
+        loop.run(make_recipe({"supervised": STAGES["supervised"]}))
+
+
 def test_shards_without_held_out_rows_still_train(make_recipe: MakeRecipe, tmp_path: Path) -> None:
     rows.write(tmp_path / "bare", "train", [rows.row(n) for n in range(8)])
     report = loop.run(

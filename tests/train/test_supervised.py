@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import torch
 from hatch_data.errors import SettingsError, ShardError
 from hatch_train.data import Shards
 from hatch_train.model import VisionLanguageModel, load
+from hatch_train.optimisation import backward
 from hatch_train.stages import attach_heads
 from hatch_train.stages.alignment import alignment_sums, levels, unit
 from hatch_train.stages.supervised import Chats, Supervised, prompts
@@ -175,3 +177,23 @@ def test_alignment_beside_the_answers(make_recipe: MakeRecipe, tmp_path: Path) -
 def test_alignment_asks_for_a_tower_that_is_trained(make_recipe: MakeRecipe, tiny: VisionLanguageModel) -> None:
     with pytest.raises(SettingsError, match="alignment trains the vision tower, so train_vision must be true"):
         stage_of(make_recipe, tiny, alignment={})
+
+
+def test_packs_without_pairs_have_gradients_of_all_that_is_trained(
+    make_recipe: MakeRecipe, tiny: VisionLanguageModel, shards: Path
+) -> None:
+    """Where another process's packs have pairs, it would wait for these gradients."""
+    term = {"regions": 2, "token_weight": 0.5, "unmatched": True, "projection": 8}
+    recipe = make_recipe({"supervised": {"steps": 1, "learning_rate": 1e-3, "train_vision": True, "alignment": term}})
+    model = VisionLanguageModel(copy.deepcopy(tiny.model), tiny.processor)
+    attach_heads(model, recipe.stages, 0)
+    stage = Supervised("supervised", recipe.stages["supervised"], recipe, tiny.processor)
+    model.train_only(stage.trains)
+    batch = batch_of(stage, shards)
+    with_pairs = backward(stage, model, [batch])
+    alone = replace(batch, views={}, counts=batch.counts | dict.fromkeys(("region", "token", "kl", "cosine"), 0))
+    model.model.zero_grad()
+    without = backward(stage, model, [alone])
+    assert with_pairs.keys() == without.keys()
+    assert without["region"] == without["token"] == 0 and without["loss"] == pytest.approx(without["text"])
+    assert all(p.grad is not None for p in model.model.parameters() if p.requires_grad)
