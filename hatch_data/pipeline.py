@@ -125,10 +125,10 @@ def _write_scene(job: SceneJob, report: SceneReport, folder: Path, watch: Watch)
     scene_views = SceneViews(scene, frames, views, job.recipe)
     covisible = within(covisibility(summaries), np.array(scene_views.capture_order), repairs.longest_gap)
     maker = RowMaker(scene_views, covisible)
+    part = np.array([SPLITS.index(split) for split in split_of_frame])
     if came_with:
-        rows = _rows_that_came_with(maker, came_with, watch)
+        rows = _rows_that_came_with(maker, came_with, part, watch)
     else:
-        part = np.array([SPLITS.index(split) for split in split_of_frame])
         rows = _rows_of_families(job, report, maker, part, watch)
     writers: dict[str, ShardSeries] = {}
     place = {frame.id: k for k, frame in enumerate(frames)}
@@ -171,20 +171,29 @@ def _rows_of_families(
             yield row
 
 
-def _rows_that_came_with(maker: RowMaker, questions: list[Imported], watch: Watch) -> Iterator[Row]:
-    """Rows of the questions that came with the scan; one about a frame that is not usable is counted by its reason."""
+def _rows_that_came_with(maker: RowMaker, questions: list[Imported], part: NDArray, watch: Watch) -> Iterator[Row]:
+    """Rows of the questions that came with the scan, up to the limit on rows; one about a frame that is not usable, or
+    about frames of two splits, is counted by its reason."""
     scene = maker.scene
     number = {frame.id: k for k, frame in enumerate(scene.frames)}
     why = {frame: reason for reason, frames in scene.scene.dropped.items() for frame in frames}
+    limit, made = scene.recipe.rows_per_scene or len(questions), 0
     for read, question in enumerate(questions):
+        if made == limit:
+            break
         watch("rows", read, len(questions))
         missing = [frame for frame in question.frames if frame not in number]
         if missing:
             maker.rejected[f"{question.posed.task}: {why.get(missing[0], 'no_such_image')}"] += 1
             continue
+        views = tuple(number[frame] for frame in question.frames)
+        if len(set(part[list(views)])) > 1:
+            maker.rejected[f"{question.posed.task}: across_splits"] += 1
+            continue
         maker.asked[question.posed.task] += 1
-        row = maker.row(tuple(number[frame] for frame in question.frames), question.posed)
+        row = maker.row(views, question.posed)
         if row is not None:
+            made += 1
             yield row
 
 
@@ -262,11 +271,11 @@ class RowMaker:
             self.rejected[f"{posed.task}: {error.reason}"] += 1
             return None
         group = self.scene.group(indices)
-        ids = [frame.id for frame in frames]
+        ids, markers = [frame.id for frame in frames], _placed(posed, drawn)
         actions = [(i, j, group.actions(i, j)) for i in range(len(group)) for j in range(i + 1, len(group))]
         reply = f"<action>{format_pairs(actions)}</action><answer>{posed.answer}</answer>"
         return Row(
-            id=row_id(self.scene.scene.id, ids, posed.task, posed.form, posed.text, self._digest),
+            id=row_id(self.scene.scene.id, ids, posed.task, posed.form, posed.text, markers, self._digest),
             scene=self.scene.scene.id,
             layout=self.scene.scene.layout,
             frames=ids,
@@ -286,7 +295,7 @@ class RowMaker:
                 for i, j, steps in actions
             ],
             matches=self._matches(group),
-            markers=_placed(posed, drawn),
+            markers=markers,
             messages=[
                 {"role": "user", "content": "<image>" * len(images) + "\n" + posed.text},
                 {"role": "assistant", "content": reply},

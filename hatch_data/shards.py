@@ -157,9 +157,20 @@ class Row:
     messages: list[dict[str, str]] = field(default_factory=list)
 
 
-def row_id(scene: str, frames: list[str], task: str, form: str, question: str, recipe: str) -> str:
-    """Stable and unique: a hash of scene, frames, task, form, question and recipe."""
-    text = json.dumps([scene, frames, task, form, question, recipe])
+def row_id(
+    scene: str,
+    frames: list[str],
+    task: str,
+    form: str,
+    question: str,
+    markers: Sequence[PlacedMarker],
+    recipe: str,
+) -> str:
+    """Stable and unique: a hash of scene, frames, task, form, question (with its markers: the same words may be asked
+    of other points) and recipe."""
+    # As they are stored, so that a row that was read has the same id.
+    marks = [[m.image, m.label, m.color, *np.array(m.box, np.float32).tolist()] for m in markers]
+    text = json.dumps([scene, frames, task, form, question, marks, recipe])
     return hashlib.sha256(text.encode()).hexdigest()[:20]
 
 

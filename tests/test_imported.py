@@ -100,6 +100,27 @@ def test_forms_and_options(built):
         assert row.options == (["left", "right", "behind", "in front"] if row.form == "choice" else [])
 
 
+def test_the_same_words_about_other_points_are_another_row(tmp_path):
+    first = questions.entry(SCENES[0], 0, "depth_prediction_oo_mv", "fill", GROUPS[0])
+    second = json.loads(json.dumps(first)) | {"id": "second", "red_point": [[700, 700]]}
+    questions.write_questions(tmp_path, "depth_prediction_oo_mv", "fill", [first, second])
+    questions.write_scene(tmp_path, SCENES[0], room.walk(7))
+    recipe = load(DataRecipe, resolve("paper", "data"))
+    build.run(build.plan((str(tmp_path),), tmp_path / "out", recipe), 0)
+    assert len({row.id for row in rows(tmp_path / "out")}) == 2
+    assert verify(tmp_path / "out").disagreements == []
+
+
+def test_no_frame_stands_in_two_splits_and_no_scan_has_more_rows_than_asked_for(root, tmp_path):
+    plain = load(DataRecipe, resolve("paper", "data"), ("split.by=time", "split.validation=0.4"))
+    manifest = build.run(build.plan((str(root),), tmp_path / "time", plain), 0)
+    assert any("across_splits" in reason for reason in manifest["totals"]["rejected_questions"])
+    assert verify(tmp_path / "time").disagreements == []
+    few = load(DataRecipe, resolve("paper", "data"), ("rows_per_scene=3",))
+    manifest = build.run(build.plan((str(root),), tmp_path / "few", few), 0)
+    assert [sum(scene["rows"].values()) for scene in manifest["scenes"].values()] == [3, 3]
+
+
 def test_a_sample_follows_from_the_seed(root):
     def names(limit: int | None, seed: int) -> set[str]:
         refs = sample([str(root)], limit, seed)

@@ -16,7 +16,17 @@ from PIL import Image
 from hatch_data import shards
 from hatch_data.errors import ShardError
 from hatch_data.patches import FLOW_STEPS, FlowField, PatchMap
-from hatch_data.shards import ActionLabel, Match, Row, ShardWriter, from_record, read_rows, row_id, shard_files
+from hatch_data.shards import (
+    ActionLabel,
+    Match,
+    PlacedMarker,
+    Row,
+    ShardWriter,
+    from_record,
+    read_rows,
+    row_id,
+    shard_files,
+)
 
 COLORS = {"JPEG": (200, 40, 40), "PNG": (30, 60, 220)}
 TRAIN = "train-00000-of-00001.parquet"
@@ -47,7 +57,7 @@ def random_row(seed: int) -> Row:
     frames = [f"frame-{n:06d}" for n in rng.integers(0, 1000, 2)]
     question = f"Where is it? ({seed})"
     return Row(
-        id=row_id("kitchen", frames, "camera_motion", "choice", question, "pairs"),
+        id=row_id("kitchen", frames, "camera_motion", "choice", question, [], "pairs"),
         scene="kitchen",
         layout="7scenes",
         frames=frames,
@@ -169,10 +179,12 @@ def test_a_text_is_replaced_whole(tmp_path):
 
 
 def test_ids_are_stable_and_differ_with_everything_they_name():
-    parts = ("kitchen", ["a", "b"], "camera_motion", "choice", "Where?", "pairs")
+    mark, moved = (PlacedMarker(0, (x, 0.2, x, 0.2), "1", "red", True) for x in (0.1, 0.3))
+    parts = ("kitchen", ["a", "b"], "camera_motion", "choice", "Where?", [mark], "pairs")
     assert row_id(*parts) == row_id(*parts)
-    others = [row_id(*parts[:k], ["b", "a"] if k == 1 else parts[k] + "x", *parts[k + 1 :]) for k in range(len(parts))]
-    assert len({row_id(*parts), *others}) == 7
+    changed = {1: ["b", "a"], 5: [moved]}
+    others = [row_id(*parts[:k], changed.get(k) or parts[k] + "x", *parts[k + 1 :]) for k in range(len(parts))]
+    assert len({row_id(*parts), *others}) == 8
 
 
 def test_splits_are_read_apart_and_in_order(tmp_path):

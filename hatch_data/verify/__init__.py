@@ -26,13 +26,13 @@ from hatch_data.errors import ShardError
 from hatch_data.recipe import DataRecipe
 from hatch_data.scans import ScanRef, find
 from hatch_data.settings import validate
-from hatch_data.shards import SCHEMA, Row, from_record, open_shard, read_manifest, read_records, row_id, shard_files
+from hatch_data.shards import SCHEMA, Row, from_record, open_shard, read_manifest, read_records, shard_files
 from hatch_data.soundness import fault
 from hatch_data.terminal import table
 from hatch_data.verify import folder as folders
 from hatch_data.verify.answers import ANSWERS, markers_show
 from hatch_data.verify.maps import MAP_CHECKS, MAP_FORM
-from hatch_data.verify.rows import FORM_CHECKS, POSE_CHECKS, TEXT_CHECKS, Check, Terms
+from hatch_data.verify.rows import FORM_CHECKS, POSE_CHECKS, TEXT_CHECKS, Check, Terms, expected_id
 
 #: Disagreements printed in full; all are in the JSON.
 SHOWN = 20
@@ -266,8 +266,7 @@ def _terms(folder: Path, manifest: dict[str, Any]) -> list[Terms]:
 
 def _terms_of(row: Row, terms: list[Terms]) -> Terms:
     """The terms under which a row has its id, else the first."""
-    known = (row.scene, row.frames, row.task, row.form, row.question)
-    return next((one for one in terms if row_id(*known, one.digest) == row.id), terms[0])
+    return next((one for one in terms if expected_id(row, one.digest) == row.id), terms[0])
 
 
 def _scans(manifest: dict[str, Any], scenes: Sequence[str], layout: str | None, report: Report) -> dict[str, ScanRef]:

@@ -51,11 +51,16 @@ FOCAL_SHARES = (0.07, 5.0)
 GREATEST_STRETCH = 0.1
 
 
+def expected_id(row: Row, digest: str) -> str:
+    """The id of a row under the recipe with this digest."""
+    return row_id(row.scene, row.frames, row.task, row.form, row.question, row.markers, digest)
+
+
 def id_fits(row: Row, terms: Terms) -> Iterator[str]:
     """The id is the hash of what it names."""
-    expected = row_id(row.scene, row.frames, row.task, row.form, row.question, terms.digest)
+    expected = expected_id(row, terms.digest)
     if row.id != expected:
-        yield f"scene, frames, task, form, question and recipe give {expected}"
+        yield f"scene, frames, task, form, question, markers and recipe give {expected}"
 
 
 def images_decode(row: Row, terms: Terms) -> Iterator[str]:
