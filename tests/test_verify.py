@@ -476,6 +476,16 @@ def test_the_scan_itself_agrees(build):
     assert report.checked["scan depth"] == report.checked["bits of a fresh build"] == 12
 
 
+def test_answers_in_sentences_agree(tmp_path):
+    """Every family that is answered again from its row says in a sentence what it says in a word."""
+    names = ", ".join(f"{name}: 1" for name in verification.ANSWERS)
+    sentences = ("split.validation=0", "forms={sentence: 1}", f"questions={{{names}}}", "groups.sizes={2: 1, 3: 1}")
+    build_small(tmp_path / "said", "synthetic:2", *sentences, limit=120)
+    report = verify(tmp_path / "said")
+    assert report.agrees, report.to_text()
+    assert {name for name in report.checked if name.startswith("answer: ")} > {"answer: camera_motion_infer"}
+
+
 def test_other_processes_find_the_same(build, tmp_path, monkeypatch):
     folder = falsified(build, tmp_path / "false", lambda records: set_pose(records[3], 0, np.eye(4)))
     build_small(tmp_path / "two", "synthetic:2", limit=12)

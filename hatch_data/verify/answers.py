@@ -84,7 +84,8 @@ def camera_is_at_the_place(row: Row, terms: Terms) -> Iterator[str]:
     (fx, fy, cx, cy), (height, width) = row.intrinsics[0], row.image_sizes[0]
     x, y, z = (np.linalg.inv(row.world_from_camera[0]) @ row.world_from_camera[1][:, 3])[:3].tolist()
     across, down = (fx * x / z + cx + 0.5) / width, (fy * y / z + cy + 0.5) / height
-    yield from contradicted(row, f"({1000 * across:.0f}, {1000 * down:.0f}), {z:.1f} m")
+    between = ", at a depth of " if row.form == "sentence" else ", "
+    yield from contradicted(row, f"({1000 * across:.0f}, {1000 * down:.0f}){between}{z:.1f} m")
 
 
 def view_changes_so(row: Row, terms: Terms) -> Iterator[str]:

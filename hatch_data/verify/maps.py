@@ -21,6 +21,9 @@ LINE_PX = 0.25
 NEAREST_M = 0.05
 #: The median way there and back ends within this share of the image's diagonal: depth noise moves single vectors.
 ROUND_TRIP = 0.01
+#: Neighbouring cells that land farther apart than this many cells say nothing of what lies between them: a wall that is
+#: seen from far or at a grazing angle fills few cells there, and one pixel is many here.
+FARTHEST_APART = 4
 #: Mean difference between stored weights and those that the flow field gives at the same grids, over one map, and
 #: share of patches that may have another code. Maps are made from the flow field: machines may round otherwise.
 WEIGHT_ERROR, CODES_DIFFER = 1e-3, 0.01
@@ -129,7 +132,8 @@ def flow_returns(row: Row, terms: Terms) -> Iterator[str]:
         if source > target or (target, source) not in fields:
             continue
         _, back_y, back_visible = fields[target, source]
-        returned = _between_cells(back_y, back_visible, y[visible], row.image_sizes[target])
+        apart = FARTHEST_APART * np.array(row.image_sizes[source][::-1]) / x.shape[1::-1]
+        returned = _between_cells(back_y, back_visible, y[visible], row.image_sizes[target], apart)
         off = np.linalg.norm(returned - x[visible], axis=-1)
         off = off[np.isfinite(off)]
         limit = ROUND_TRIP * float(np.hypot(*row.image_sizes[source]))
@@ -200,19 +204,21 @@ def _visible_share(m: PatchMap) -> Array:
     return np.bincount(m.source_patch, m.weight.astype(np.float64), len(m.valid)).astype(np.float64)
 
 
-def _between_cells(values: Array, known: NDArray[np.bool_], pixels: Array, size: tuple[int, int]) -> Array:
-    """A field (rows, columns, 2) over an image read at pixels (n, 2): bilinear between four known cells, else NaN."""
+def _between_cells(
+    values: Array, known: NDArray[np.bool_], pixels: Array, size: tuple[int, int], apart: Array
+) -> Array:
+    """A field (rows, columns, 2) over an image read at pixels (n, 2): bilinear between four known cells whose values
+    differ by no more than `apart` (2,), else NaN."""
     rows, columns = known.shape
     at = (pixels + 0.5) * (columns / size[1], rows / size[0]) - 0.5
     low = np.clip(np.floor(at).astype(int), 0, (columns - 2, rows - 2))
     share = np.clip(at - low, 0, 1)[..., None]
-    total = np.zeros(pixels.shape)
-    for right in (0, 1):
-        for down in (0, 1):
-            r, c = low[:, 1] + down, low[:, 0] + right
-            weight = np.abs(1 - right - share[:, 0]) * np.abs(1 - down - share[:, 1])
-            total += weight * np.where(known[r, c, None], values[r, c], np.nan)
-    return total
+    right, down = np.array([(0, 0), (1, 0), (0, 1), (1, 1)]).T[..., None]
+    r, c = low[:, 1] + down, low[:, 0] + right
+    corners = np.where(known[r, c, None], values[r, c], np.nan)
+    weights = np.abs(1 - right[..., None] - share[:, 0]) * np.abs(1 - down[..., None] - share[:, 1])
+    near = np.all(np.ptp(corners, axis=0) <= apart, axis=-1, keepdims=True)
+    return np.where(near, (weights * corners).sum(axis=0), np.nan)
 
 
 def _grey(image: NDArray[np.uint8]) -> Array:
