@@ -13,7 +13,7 @@ VIEWS = (2, 4)
 #: Shares of a view's area that another sees too: from the first on the answer is yes, up to the second it is no.
 MUCH, NEXT_TO_NOTHING = 0.5, 0.1
 PHRASINGS = (
-    "Does image {j} show at least half of what image {i} shows?",
+    "Of the surface that image {i} shows, does image {j} show at least half?",
     "Is most of what image {i} shows seen in image {j} too?",
     "Can most of the surface that is visible in image {i} be seen in image {j}?",
 )
@@ -32,7 +32,7 @@ def ask(group: ViewGroup, rng: np.random.Generator) -> Question | Rejection:
     if NEXT_TO_NOTHING < share < MUCH:
         return Rejection("overlap_in_between")
     answer, amount = ("yes", "most") if share >= MUCH else ("no", "next to nothing")
-    sentence = f"Image {j + 1} shows {amount} of what image {i + 1} shows."
+    sentence = f"{answer.capitalize()}, {amount} of what image {i + 1} shows is visible in image {j + 1}."
     text = choose(PHRASINGS, rng).format(i=i + 1, j=j + 1)
     # The text tells how large the group is, and views of large groups share less.
     return Question(text, answer, sentence, INSTRUCTION, choices=2, key=str(len(group)))
