@@ -13,6 +13,7 @@ from PIL import ImageColor
 from hatch_data.patches import FlowField, Visibility
 from hatch_data.questions import LETTERS
 from hatch_data.questions._directions import DIRECTIONS
+from hatch_data.questions.shared_view import MUCH
 from hatch_data.shards import Match, PlacedMarker, Row
 from hatch_data.verify.rows import Check, Terms, decoded
 
@@ -181,6 +182,15 @@ def overlap_is_that_of_the_map(row: Row, terms: Terms) -> Iterator[str]:
         yield from contradicted(row, f"{round(100 * match.map.overlap)} %")
 
 
+def shared_view_is_that_of_the_map(row: Row, terms: Terms) -> Iterator[str]:
+    """The answer is whether the map from the first image that is named to the second holds half of it or more."""
+    i, j = (int(number) - 1 for number in re.findall(r"image (\d)", row.question)[:2])
+    match = _match(row, i, j)
+    if match is not None:
+        truth = "yes" if match.map.overlap >= MUCH else "no"
+        yield from contradicted(row, truth.capitalize() if row.form == "sentence" else truth)
+
+
 def order_is_that_of_the_maps(row: Row, terms: Terms) -> Iterator[str]:
     """The answer is the image with the greatest overlap."""
     overlap = {m.target: m.map.overlap for m in row.matches if m.source == 0}
@@ -235,6 +245,7 @@ ANSWERS: dict[str, Check] = {
     "patch_match": match_is_marked,
     "point_choice": point_is_the_nearest,
     "point_match": point_is_where_it_flows,
+    "shared_view": shared_view_is_that_of_the_map,
     "track_match": track_is_marked,
     "view_change_infer": view_changes_so,
     "visibility": fate_is_the_outcome,
