@@ -34,7 +34,7 @@ from hatch_data.geometry import Array, Camera
 from hatch_data.scans import files
 from hatch_data.scans.posed import Intrinsics, Rig, Size, View, posed_frames
 from hatch_data.scans.recoded import JPEG_QUALITY
-from hatch_data.scene import DepthImage, Scene
+from hatch_data.scene import RENDERED, DepthImage, Scene
 
 LAYOUT = "hypersim"
 WANTED = "_detail/cam_XX/camera_keyframe_*.hdf5, images/scene_cam_XX_geometry_hdf5 and images/scene_cam_XX_final_hdf5"
@@ -69,7 +69,7 @@ def read(path: Path) -> Scene:
             distance = RayDistance(depth[n], camera) if n in depth else None
             views.append(View(f"{detail.name}/{n:04d}", color.get(n), distance, pose))
     intrinsics = Intrinsics(camera.fx, camera.fy, camera.cx, camera.cy, lens.source, lens.size)
-    frames, dropped = posed_frames(path, views, Rig(intrinsics, None), WANTED)
+    frames, dropped = posed_frames(path, views, Rig(intrinsics, None, tolerance=RENDERED), WANTED)
     return Scene(path.name, LAYOUT, space(path), frames, UP, "layout", dropped=dropped)
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from hatch_data.errors import FrameError, ScanError
 from hatch_data.geometry import Array, Camera, inverse, is_rigid, nearest_rigid
 from hatch_data.scans import files
-from hatch_data.scene import DepthImage, DepthSensor, Frame, within_reach
+from hatch_data.scene import MEASURED, DepthImage, DepthSensor, DepthTolerance, Frame, within_reach
 
 Size = tuple[int, int]
 
@@ -103,8 +103,8 @@ class Rig:
 
     `depth` None: depth is registered to colour, if smaller, and has its camera. `no_depth` is a stored value that means
     "none" besides 0; like `metres_per_unit` it is for depth in files. `posed` names the camera whose pose is written.
-    Depth has the default tolerance: of a Kinect's axial noise (Nguyen et al. 2012: 0.0012 + 0.0019 (z - 0.4)^2 m) it
-    holds three standard deviations up to 4 m.
+    The default tolerance holds three standard deviations of a Kinect's axial noise (Nguyen et al. 2012: 0.0012 +
+    0.0019 (z - 0.4)^2 m) up to 4 m.
     """
 
     color: Intrinsics
@@ -113,6 +113,7 @@ class Rig:
     no_depth: int | None = None
     color_from_depth: Array = field(default_factory=lambda: np.eye(4))
     posed: Literal["color", "depth"] = "color"
+    tolerance: DepthTolerance = MEASURED
 
 
 def posed_frames(
@@ -158,10 +159,11 @@ def posed_frames(
 def _frame(one: _Usable, rig: Rig) -> Frame:
     camera = rig.color.camera(one.color_size, "colour")
     posed_from_color = inverse(rig.color_from_depth) if rig.posed == "depth" else np.eye(4)
-    color, depth, sensor, read_depth = one.color, one.depth, DepthSensor(camera), None
+    color, depth, sensor, read_depth = one.color, one.depth, DepthSensor(camera, tolerance=rig.tolerance), None
     if depth and one.depth_size:
         depth_camera = rig.depth.camera(one.depth_size, "depth") if rig.depth else camera.resized(*one.depth_size)
-        sensor, read_depth = DepthSensor(depth_camera, rig.color_from_depth), _depth_reader(depth, one.depth_size, rig)
+        sensor = DepthSensor(depth_camera, rig.color_from_depth, rig.tolerance)
+        read_depth = _depth_reader(depth, one.depth_size, rig)
     return Frame(
         id=one.id,
         world_from_camera=nearest_rigid(one.pose) @ posed_from_color,

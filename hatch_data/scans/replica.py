@@ -16,7 +16,7 @@ from hatch_data.errors import ScanError
 from hatch_data.geometry import Array
 from hatch_data.scans import files
 from hatch_data.scans.posed import Intrinsics, Rig, View, posed_frames
-from hatch_data.scene import Scene
+from hatch_data.scene import RENDERED, Scene
 
 LAYOUT = "replica"
 WANTED = "results/frame%06d.jpg, results/depth%06d.png and traj.txt (16 numbers a line, camera to world)"
@@ -42,7 +42,8 @@ def read(path: Path) -> Scene:
     camera, units_per_metre = _stated(path)
     ply = path.parent / f"{path.name}_mesh.ply"
     mesh = ply if ply.is_file() else None
-    frames, dropped = posed_frames(path, views, Rig(camera, None, 1 / units_per_metre), WANTED, mesh)
+    rig = Rig(camera, None, 1 / units_per_metre, tolerance=RENDERED)
+    frames, dropped = posed_frames(path, views, rig, WANTED, mesh)
     return Scene(
         path.name,
         LAYOUT,

@@ -30,7 +30,7 @@ from hatch_data.scans.mesh import SUFFIXES, Mesh
 from hatch_data.scans.pose_list import ListedPose
 from hatch_data.scans.posed import pose_fault
 from hatch_data.scans.textured import Rendering, TexturedMesh
-from hatch_data.scene import DepthImage, DepthSensor, Frame, Instance, Scene
+from hatch_data.scene import RENDERED, DepthImage, DepthSensor, Frame, Instance, Scene
 
 LAYOUT = "mesh"
 WANTED = f"a textured mesh ({', '.join(SUFFIXES)})"
@@ -97,7 +97,7 @@ def read(path: Path) -> Scene:
             world_from_camera=one.world_from_camera,
             camera=one.camera,
             read_color=partial(renderer.color, one.id, one.camera, one.world_from_camera),
-            sensor=DepthSensor(one.camera),
+            sensor=DepthSensor(one.camera, tolerance=RENDERED),
             read_depth=partial(renderer.depth, one.id, one.camera, one.world_from_camera),
             timestamp_s=one.timestamp_s,
         )

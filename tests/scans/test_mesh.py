@@ -14,13 +14,16 @@ import pytest
 import trimesh
 from PIL import Image
 
+from hatch_data.correspondence import correspond
 from hatch_data.errors import ScanError
 from hatch_data.geometry import Array, Camera, heading_pitch_roll, inverse, rotation_from_heading_pitch_roll, transform
+from hatch_data.patches import Visibility
 from hatch_data.scans import LAYOUTS, find, reader
 from hatch_data.scans.mesh import Mesh
 from hatch_data.scans.textured import TexturedMesh
 from hatch_data.scans.textured_mesh import labels_of
 from hatch_data.scene import Frame
+from hatch_data.views import prepare
 from tests.layouts import mesh, nerfstudio, room
 from tests.scans.reading import maps_agree, one_line, shown
 
@@ -292,6 +295,22 @@ def test_a_mesh_alone_is_walked_through(tmp_path: Path, world_from_room: Array) 
 
 def _bytes(frame: Frame) -> tuple[bytes, bytes]:
     return frame.read_color(), frame.depth().values.tobytes()
+
+
+def test_the_sides_of_a_thin_wall_are_two_surfaces(tmp_path: Path) -> None:
+    """Each camera sees one side of a wall of 10 cm from 9 m away, where a sensor's tolerance would be 18 cm."""
+    wall = trimesh.creation.box((8.0, 0.1, 8.0))
+    wall.visual = trimesh.visual.ColorVisuals(wall, vertex_colors=[200, 100, 50, 255])
+    wall.export(tmp_path / "wall.ply")
+    ahead, back = np.eye(4), np.eye(4)
+    ahead[:3] = [[1, 0, 0, 0], [0, 0, 1, -9], [0, -1, 0, 0]]
+    back[:3] = [[-1, 0, 0, 0], [0, 0, -1, 9], [0, -1, 0, 0]]
+    mesh.write_tum(tmp_path, {0: ahead, 1: back})
+    one, other = map(prepare, reader("mesh").read(tmp_path).frames)
+    for found in (correspond(one, other, (4, 4), (4, 4)), correspond(other, one, (4, 4), (4, 4))):
+        assert found.map.valid.max() == 1
+        assert found.map.overlap == 0
+        assert Visibility.OCCLUDED in found.map.visibility
 
 
 def test_gravity_that_is_stated_holds(tmp_path: Path) -> None:
