@@ -3,7 +3,8 @@
 The guesser of a multiple choice sees the question and its options, never an image. It scores every option by a bag of
 words: the option's words, those together with the question's words, its letter, and, where options are numbers, its
 rank among them; softmax over the options, fitted on the training split, tried on the splits held out. Of a fill-in the
-most frequent training answer is tried.
+most frequent training answer is tried; choices that came with a scan and whose options could not be told apart are
+taken for fill-ins.
 """
 
 from __future__ import annotations
@@ -57,11 +58,14 @@ class Guess:
 
 @dataclass
 class FamilyAudit:
-    """One family: rows by split and form, letters, and what is guessed of its choices and fill-ins."""
+    """One family: rows by split and form, letters, and what is guessed of its choices and fill-ins.
+
+    `without_options`: choices among the fill-ins."""
 
     task: str
     rows: dict[str, int] = field(default_factory=dict)
     forms: dict[str, int] = field(default_factory=dict)
+    without_options: int = 0
     letters: dict[str, int] = field(default_factory=dict)
     letters_p: float | None = None
     answers: dict[str, int] = field(default_factory=dict)
@@ -108,6 +112,9 @@ class Audit:
         lines += ["common: held-out fill-ins with the most frequent training answer"]
         findings = [f"{one.task}: {found}" for one in self.families for found in one.findings]
         few = sum(one.choice is None or one.choice.tried < ENOUGH for one in self.families)
+        bare = {one.task: one.without_options for one in self.families if one.without_options}
+        if bare:
+            lines += [f"{sum(bare.values())} choices have no options and are counted as fill-ins: {', '.join(bare)}"]
         if few:
             findings.append(f"{few} families have fewer than {ENOUGH} choices held out: too few to be sure of")
         return "\n".join([*lines, "", *(findings or ["nothing is given away"])])
@@ -125,8 +132,9 @@ def audit(folder: Path) -> Audit:
 def _audit_family(task: str, by_split: dict[str, list[dict[str, Any]]]) -> FamilyAudit:
     everything = [row for rows in by_split.values() for row in rows]
     found = FamilyAudit(task, {split: len(rows) for split, rows in by_split.items()})
-    found.forms = dict(Counter(row["form"] for row in everything))
-    choices = [row for row in everything if row["form"] == "choice"]
+    found.forms = dict(Counter(_form(row) for row in everything))
+    found.without_options = sum(_form(row) != row["form"] for row in everything)
+    choices = [row for row in everything if _form(row) == "choice"]
     for row in choices:
         if row["answer"] not in list(LETTERS[: len(row["options"])]):
             raise ShardError(f"{task}: the answer '{row['answer'][:20]}' is the letter of no option; build again")
@@ -135,9 +143,13 @@ def _audit_family(task: str, by_split: dict[str, list[dict[str, Any]]]) -> Famil
     found.answers = dict(Counter(_said(row) for row in everything if row["form"] != "sentence").most_common(12))
     train = by_split.get("train", [])
     held_out = [row for split, rows in by_split.items() if split != "train" for row in rows]
-    found.choice = guess_choices(*([row for row in rows if row["form"] == "choice"] for rows in (train, held_out)))
-    found.fill = _guess_fill(*([row["answer"] for row in rows if row["form"] == "fill"] for rows in (train, held_out)))
+    found.choice = guess_choices(*([row for row in rows if _form(row) == "choice"] for rows in (train, held_out)))
+    found.fill = _guess_fill(*([row["answer"] for row in rows if _form(row) == "fill"] for rows in (train, held_out)))
     return found
+
+
+def _form(row: dict[str, Any]) -> str:
+    return "fill" if row["form"] == "choice" and not row["options"] else row["form"]
 
 
 def _said(row: dict[str, Any]) -> str:

@@ -1,4 +1,7 @@
-"""What a build would read, write and take, from a stretch of a few of its scans: built for real and thrown away."""
+"""What a build would read, write and take, from a part of a few of its scans: built for real and thrown away.
+
+Work is counted in frames, of which a stretch is built, or in questions where they came with the scans.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +17,8 @@ from hatch_data.pipeline import SceneJob
 from hatch_data.scans import ScanRef
 from hatch_data.scene import Scene
 
-#: Scans looked at, and frames in a row that are built of each.
-SAMPLED_SCANS, SAMPLED_FRAMES = 3, 40
+#: Scans looked at, and of each the frames in a row, or the questions that came with it, that are built.
+SAMPLED_SCANS, SAMPLED_FRAMES, SAMPLED_QUESTIONS = 3, 40, 40
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,17 +55,17 @@ def forecast(folder: BuildFolder, workers: int | None = None) -> dict[str, Any]:
             problems.append(f"{ref.scene}: {sample.failure}")
         else:
             samples.append(sample)
-    built = max(sum(sample.frames for sample in samples), 1)
-    rows_built = max(sum(sample.rows for sample in samples), 1)
     mean_frames = sum(frames) / max(len(frames), 1)
-    cap = min((n for n in (recipe.rows_per_scene, _share(folder)) if n is not None), default=None)
-    rows = [mean_frames * n for n in (sum(s.rows for s in samples) / built, recipe.pairs.per_frame)]
-    expected, most = (round(min(n, cap) * len(refs)) if cap is not None else round(n * len(refs)) for n in rows)
-    if folder.limit is not None:
-        expected, most = min(expected, folder.limit), min(most, folder.limit)
-    row_bytes = sum(sample.bytes for sample in samples) / rows_built
+    questions = sum(len(ref.questions) for ref in refs)
+    work = questions or mean_frames * len(refs)
+    built = max(sum(sample.work for sample in samples), 1)
+    rows_built = sum(sample.rows for sample in samples)
+    rows = [work * n for n in (rows_built / built, 1 if questions else recipe.pairs.per_frame)]
+    caps = [folder.limit, None if questions or recipe.rows_per_scene is None else recipe.rows_per_scene * len(refs)]
+    expected, most = (round(min([n, *(cap for cap in caps if cap is not None)])) for n in rows)
+    row_bytes = sum(sample.bytes for sample in samples) / max(rows_built, 1)
     workers = workers or len(os.sched_getaffinity(0))
-    seconds = mean_frames * len(refs) * sum(sample.seconds for sample in samples) / built / workers
+    seconds = work * sum(sample.seconds for sample in samples) / built / workers
     return {
         "scans": len(refs),
         "layouts": sorted({ref.layout for ref in refs}),
@@ -83,9 +86,9 @@ def forecast(folder: BuildFolder, workers: int | None = None) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class _Sample:
-    """What building a stretch came to."""
+    """What building a part of a scan came to; `work` is its frames, or its questions."""
 
-    frames: int
+    work: int
     rows: int
     bytes: int
     seconds: float
@@ -93,17 +96,17 @@ class _Sample:
 
 
 def _sample(folder: BuildFolder, ref: ScanRef) -> _Sample:
-    stretch = Stretch(**told(ref), inner=ref, frames=SAMPLED_FRAMES * folder.recipe.frames.every)
+    every = folder.recipe.frames.every
+    if ref.questions:
+        part = replace(ref, questions=ref.questions[:SAMPLED_QUESTIONS])
+    else:
+        part = Stretch(**told(ref), inner=ref, frames=SAMPLED_FRAMES * every)
     with tempfile.TemporaryDirectory(prefix="hatch-forecast-") as staging:
-        outcome = attempt(SceneJob(stretch, folder.recipe, "train", None, staging))
+        outcome = attempt(SceneJob(part, folder.recipe, "train", None, staging))
     report = outcome.report
     size = sum(shard["bytes"] for shard in report.shards)
-    frames = -(-report.frames // folder.recipe.frames.every)
-    return _Sample(frames, sum(report.rows.values()), size, outcome.seconds, outcome.stop or report.failure)
-
-
-def _share(folder: BuildFolder) -> float | None:
-    return None if folder.limit is None else folder.limit / len(folder.refs)
+    work = len(part.questions) or -(-report.frames // every)
+    return _Sample(work, sum(report.rows.values()), size, outcome.seconds, outcome.stop or report.failure)
 
 
 def forecast_text(forecast: dict[str, Any]) -> str:
@@ -115,7 +118,7 @@ def forecast_text(forecast: dict[str, Any]) -> str:
         f"would build into {forecast['out']}{state}",
         f"  scans   {forecast['scans']} ({', '.join(forecast['layouts'])}), split by {forecast['split_by']}",
         *([f"  state   {begun}"] if begun else []),
-        f"  frames  about {forecast['frames']}, from {forecast['sampled_scans']} scans of which a stretch was built",
+        f"  frames  about {forecast['frames']}, from {forecast['sampled_scans']} scans of which a part was built",
         f"  rows    about {forecast['rows']}, at most {forecast['rows_at_most']}",
         f"  size    about {forecast['gigabytes']} GB",
         f"  time    about {took} with {forecast['workers']} worker(s)",

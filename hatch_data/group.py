@@ -169,14 +169,6 @@ class ViewGroup:
         value = int(raster[min(row, raster.shape[0] - 1), min(column, raster.shape[1] - 1)])
         return value * self.view(k).metres_per_unit if value > 0 else None
 
-    def point_at(self, k: int, x: float, y: float) -> Array | None:
-        """(3,) the world point seen at a place of view k; None where depth does not tell."""
-        depth = self.depth_at(k, x, y)
-        if depth is None:
-            return None
-        height, width = self.view(k).raster.shape
-        return self.view(k).world_from_position @ np.array([x * width * depth, y * height * depth, depth, 1.0])
-
     def place_of(self, k: int, point: Array) -> tuple[float, float, float]:
         """(x, y, depth in metres) of a world point (3,) in view k, inside the image or not; behind it depth is < 0."""
         height, width = self.view(k).raster.shape

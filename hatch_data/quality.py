@@ -1,5 +1,5 @@
 """How good a frame is: share of measured depth, and, where a recipe asks for it, sharpness and exposure; and how much
-texture it shows, without decoding it."""
+texture it shows, by the size of its file."""
 
 from __future__ import annotations
 
@@ -52,8 +52,11 @@ def blurred(sharpness: NDArray, least_share: float, window: int = 31) -> NDArray
 
 
 def texture(frames: list[Frame]) -> Array:
-    """(n,) bytes a pixel of each encoded image, as a share of the median: an encoder spends them on texture and edges,
-    few on bare walls. 1 where an image cannot be read."""
+    """(n,) bytes a pixel of each stored image, as a share of the median: an encoder spends them on texture and edges,
+    few on bare walls. 1 where an image cannot be read.
+
+    No file is decoded. A frame of a video is, and encoded by itself: a video spends bytes on what has changed.
+    """
     bytes_per_pixel = np.array([_bytes_per_pixel(frame) for frame in frames])
     middle = np.nanmedian(bytes_per_pixel) if np.isfinite(bytes_per_pixel).any() else 1.0
     return np.nan_to_num(bytes_per_pixel / middle, nan=1.0)
@@ -61,7 +64,7 @@ def texture(frames: list[Frame]) -> Array:
 
 def _bytes_per_pixel(frame: Frame) -> float:
     try:
-        return len(frame.read_color()) / (frame.camera.width * frame.camera.height)
+        return len((frame.read_stored or frame.read_color)()) / (frame.camera.width * frame.camera.height)
     except FrameError:
         # Counted with its reason where the image is wanted.
         return np.nan

@@ -77,6 +77,7 @@ class Frame:
 
     `world_from_camera` is the pose of the *colour* camera. `read_color` returns the encoded bytes of the image as
     they lie on disk (JPEG or PNG), `read_depth` the decoded depth. Both raise `FrameError` with a countable reason.
+    Where `read_color` has to encode (straightened, turned), `read_stored` returns the bytes it starts from.
     `read_depth` is None where the scan has no sensor depth for the frame: `depth_source.with_depth` gives it some.
     """
 
@@ -87,6 +88,7 @@ class Frame:
     sensor: DepthSensor
     read_depth: Callable[[], DepthImage] | None
     timestamp_s: float | None = None
+    read_stored: Callable[[], bytes] | None = None
 
     def depth(self) -> DepthImage:
         """The decoded depth. Raises `FrameError`: `missing_depth` where the frame has none."""

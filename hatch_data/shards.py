@@ -212,11 +212,6 @@ class ShardWriter:
         self._parquet.close()
         commit(self._partial, self.path)
 
-    def discard(self) -> None:
-        """Drop what was written."""
-        self._parquet.close()
-        self._partial.unlink(missing_ok=True)
-
 
 def parquet_writer(path: Path) -> pq.ParquetWriter:
     """A writer of `SCHEMA` in the form that every shard has."""

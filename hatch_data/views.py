@@ -16,6 +16,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from hatch_data.errors import ScanError
 from hatch_data.geometry import Array, Camera, inverse
 from hatch_data.scene import DepthTolerance, Frame
 
@@ -280,17 +281,29 @@ class ViewStore:
         self._file: IO[bytes] | None = None
 
     def append(self, view: View) -> None:
-        """Keep a view."""
+        """Keep a view. Raises `ScanError` where the temporary folder takes no more."""
         if view.raster.nbytes <= self._room:
             self._room -= view.raster.nbytes
         else:
+            self._spilled[len(self._views)] = (self._spill(view.raster), view.raster.shape)
+            view = replace(view, raster=np.empty((0, 0), np.int16))
+        self._views.append(view)
+
+    def _spill(self, raster: NDArray[np.int16]) -> int:
+        """Where in the temporary file the raster lies, in bytes."""
+        folder = tempfile.gettempdir()
+        try:
             if self._file is None:
                 self._file = tempfile.TemporaryFile(prefix="hatch-depth-")
             offset = self._file.seek(0, os.SEEK_END)
-            self._file.write(view.raster.tobytes())
-            self._spilled[len(self._views)] = (offset, view.raster.shape)
-            view = replace(view, raster=np.empty((0, 0), np.int16))
-        self._views.append(view)
+            self._file.write(raster.tobytes())
+            self._file.flush()
+        except OSError as error:
+            raise ScanError(
+                f"{folder}: the temporary folder does not take the scan's depth ({error.strerror}); "
+                "set TMPDIR to a folder with more room"
+            ) from error
+        return offset
 
     def __len__(self) -> int:
         return len(self._views)

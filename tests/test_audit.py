@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -110,12 +111,32 @@ def test_no_build(tmp_path):
     assert told.stderr.startswith("error: ")
 
 
-def test_an_answer_that_is_no_letter_is_told(build, tmp_path):
-    folder = tmp_path / "spoilt"
+def changed(build: Path, folder: Path, **columns: Any) -> Path:
+    """A copy of a build in which every row has the same value in a column."""
     shutil.copytree(build, folder)
     for shard in shard_files(folder):
         rows = pq.read_table(shard)
-        at = rows.column_names.index("answer")
-        pq.write_table(rows.set_column(at, rows.field(at), pa.array(["x"] * len(rows))), shard)
+        for name, value in columns.items():
+            at = rows.column_names.index(name)
+            rows = rows.set_column(at, rows.field(at), pa.array([value] * len(rows), rows.field(at).type))
+        pq.write_table(rows, shard)
+    return folder
+
+
+def test_choices_without_options_are_fill_ins(build, tmp_path):
+    folder = changed(build, tmp_path / "bare", form="choice", answer="left", options=[])
+    found = audit(folder)
+    for one in found.families:
+        assert one.forms == {"fill": sum(one.rows.values())}
+        assert one.without_options == sum(one.rows.values())
+        assert one.choice is None
+        assert one.fill is None or one.fill.right == 1
+    everything = sum(sum(one.rows.values()) for one in found.families)
+    assert f"{everything} choices have no options and are counted as fill-ins: " in found.to_text()
+    assert "no options" not in audit(build).to_text()
+
+
+def test_an_answer_that_is_no_letter_is_told(build, tmp_path):
+    folder = changed(build, tmp_path / "spoilt", answer="x")
     with pytest.raises(ShardError, match=r"^\w+: the answer 'x' is the letter of no option; build again$"):
         audit(folder)

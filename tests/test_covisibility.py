@@ -9,10 +9,15 @@ import numpy as np
 from hatch_data.covisibility import covisibility, summarise
 from hatch_data.errors import FrameError
 from hatch_data.geometry import inverse, transform
+from hatch_data.group import SceneViews
 from hatch_data.quality import texture
-from hatch_data.scans import synthetic
+from hatch_data.recipe import DataRecipe
+from hatch_data.scans import reader, synthetic
+from hatch_data.scans.recoded import Recoded
 from hatch_data.scans.synthetic import SyntheticScene
-from hatch_data.views import prepare
+from hatch_data.scans.upright import turned
+from hatch_data.views import ViewStore, prepare
+from tests.layouts import nerfstudio, room
 
 RAYS = 60, 80
 
@@ -70,3 +75,18 @@ def test_texture_is_what_an_encoder_spends():
     broken = [*frames, replace(frames[0], read_color=unreadable)]
     assert np.allclose(texture(broken), [*(lengths / np.median(lengths)), 1])
     assert texture(broken[3:]) == 1
+
+
+def test_texture_of_straightened_and_turned_images_is_that_of_their_files(tmp_path, monkeypatch):
+    nerfstudio.write(tmp_path, room.walk(4), nerfstudio.OPENCV)
+    scene = reader("nerfstudio").read(tmp_path)
+    scene.frames = [turned(frame, k % 3) for k, frame in enumerate(scene.frames)]
+    lengths = np.array([file.stat().st_size for file in sorted((tmp_path / "images").iterdir())])
+
+    def encode(self: Recoded) -> bytes:
+        raise AssertionError("an image is encoded")
+
+    monkeypatch.setattr(Recoded, "__call__", encode)
+    as_asked = SceneViews(scene, scene.frames, ViewStore(), DataRecipe()).frames
+    for frames in (scene.frames, as_asked):
+        assert np.allclose(texture(frames), lengths / np.median(lengths))

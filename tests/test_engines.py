@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import pickle
+import re
 import shlex
 import shutil
 import signal
@@ -14,12 +15,14 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from tempfile import gettempdir
 from typing import Any
 
 import pytest
 
-from hatch_data import build
+from hatch_data import build, pipeline
 from hatch_data.engines import ATTEMPTS, Outcome, UnderWay, attempt, local
 from hatch_data.errors import FrameError, HatchError, ScanError, ShardError
 from hatch_data.folder import FAILURES, STAGING, BuildFolder
@@ -30,6 +33,7 @@ from hatch_data.scans import ScanRef, find
 from hatch_data.scene import Scene
 from hatch_data.settings import load
 from hatch_data.shards import MANIFEST, read_manifest
+from hatch_data.views import ViewStore
 from tests.builds import SMALL, build_small
 from tests.layouts import redwood, room
 from tests.test_build import checksums, counted
@@ -230,6 +234,22 @@ def test_interrupted_in_order(small_build, tmp_path, number):
     assert "Traceback" not in err
     build_small(out)
     assert checksums(out) == checksums(small_build)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_a_full_temporary_folder_is_the_failure_of_its_scan_and_names_the_remedy(small_build, tmp_path, monkeypatch):
+    plan = build.plan(("synthetic:3",), tmp_path / "out", load(DataRecipe, None, SMALL))
+    with monkeypatch.context() as full:
+        full.setattr(pipeline, "ViewStore", partial(ViewStore, memory_bytes=0))
+        full.setattr("tempfile.TemporaryFile", lambda prefix: Path("/dev/full").open("r+b"))
+        told = (
+            f"{gettempdir()}: the temporary folder does not take the scan's depth (No space left on device); set TMPDIR"
+        )
+        with pytest.raises(ScanError, match=f"^{re.escape(told)}"):
+            build.run(plan, 0)
+    assert plan.states()["failed"] == 3
+    build.run(plan, 0, retry_failed=True)
+    assert checksums(tmp_path / "out") == checksums(small_build)
 
 
 # Elsewhere

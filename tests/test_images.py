@@ -9,13 +9,15 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image, ImageColor
+from PIL import Image, ImageColor, ImageOps
 
+from hatch_data.errors import FrameError
 from hatch_data.geometry import Camera
-from hatch_data.images import stored_camera, stored_image
+from hatch_data.images import stored_camera, stored_image, tagged_to_turn
 from hatch_data.markers import Marker, draw
 from hatch_data.recipe import ImageSettings
 from hatch_data.scene import DepthImage, DepthSensor, Frame
+from tests.tags import tagged, tagged_behind, tagged_xmp
 
 CAMERA = Camera(320, 240, 250.0, 252.0, 158.0, 121.0)
 RED = "#e6194b"
@@ -51,6 +53,31 @@ def test_the_own_bytes_are_kept(kind, ending):
     assert image.path == f"seq-01-frame-7.{ending}"
     assert image.camera == CAMERA
     assert stored_image(frame(data), ImageSettings(longest_side_px=320)).data == data
+
+
+@pytest.mark.parametrize("tag", [tagged, tagged_xmp, tagged_behind])
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_nobody_turns_what_is_stored(kind, orientation, tag):
+    data = tag(encoded(kind), orientation)
+    assert tagged_to_turn(data) == (orientation != 1)
+    image = stored_image(frame(data), ImageSettings()).data
+    assert (image == data) == (orientation == 1)
+    assert np.array_equal(pixels(image), pixels(data))
+    with Image.open(io.BytesIO(image)) as shown:
+        assert np.array_equal(np.asarray(ImageOps.exif_transpose(shown).convert("RGB")), pixels(data))
+
+
+def test_tags_that_cannot_be_read_are_dropped():
+    data = tagged(encoded("JPEG"), 6).replace(b"Exif\0\0MM\0*", b"Exif\0\0no tag")
+    image = stored_image(frame(data), ImageSettings()).data
+    assert not Image.open(io.BytesIO(image)).getexif()
+    assert np.array_equal(pixels(image), pixels(data))
+
+
+def test_what_is_no_image_is_no_image_of_a_row():
+    with pytest.raises(FrameError, match=r"^frame seq-01/frame-7: the image does not decode \("):
+        stored_image(frame(b"\xff\xd8 no image \xff\xd9"), ImageSettings())
 
 
 @settings(deadline=None)

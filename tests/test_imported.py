@@ -12,10 +12,11 @@ from PIL import Image
 
 from hatch_data import build
 from hatch_data.errors import ScanError
+from hatch_data.forecast import forecast
 from hatch_data.imported import read, sample
 from hatch_data.recipe import DataRecipe
 from hatch_data.settings import load, resolve
-from hatch_data.shards import Row, from_record, read_rows
+from hatch_data.shards import Row, from_record, read_rows, shard_files
 from hatch_data.verify import verify
 from tests.layouts import room, spar
 from tests.layouts import spar_questions as questions
@@ -157,6 +158,16 @@ def test_what_is_broken_is_named(root, tmp_path):
         file.write_text(json.dumps(entry) + "\n")
         with pytest.raises(ScanError, match=rf"{file.name}: the question at byte 0 {told}[^\n]*; restore the file$"):
             read(sample([str(tmp_path)], None, 0)[0].questions)
+
+
+def test_a_forecast_counts_the_questions(root, built, tmp_path):
+    recipe = load(DataRecipe, resolve("paper", "data"))
+    told = forecast(build.plan((str(root),), tmp_path / "out", recipe), 1)
+    assert told["rows_at_most"] == 50
+    assert abs(told["rows"] - len(rows(built[0]))) <= 1
+    size = sum(path.stat().st_size for path in shard_files(built[0])) / 1e9
+    assert abs(told["gigabytes"] - size) < 0.2 * size + 0.001
+    assert forecast(build.plan((str(root),), tmp_path / "out", recipe, limit=7), 1)["rows_at_most"] == 7
 
 
 def test_corners_of_a_box_come_in_any_order(tmp_path):

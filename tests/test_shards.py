@@ -164,13 +164,6 @@ def test_nothing_bears_the_name_of_a_shard_before_it_is_complete(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == [TRAIN]
 
 
-def test_a_discarded_shard_leaves_nothing(tmp_path):
-    writer = ShardWriter(tmp_path / TRAIN)
-    writer.write(random_row(1))
-    writer.discard()
-    assert not list(tmp_path.iterdir())
-
-
 def test_a_text_is_replaced_whole(tmp_path):
     shards.write_text(tmp_path / "build.json", "one")
     shards.write_text(tmp_path / "build.json", "zwei – 二")

@@ -28,6 +28,7 @@ from hatch_data.shards import MANIFEST, SCHEMA, shard_files
 from hatch_data.verify import Report, verify
 from tests.builds import build_small
 from tests.layouts import redwood, room
+from tests.tags import tagged
 
 Record = dict[str, Any]
 SCENES = "synthetic:1"
@@ -216,6 +217,11 @@ def set_image(record: Record, k: int, change: Callable[[Image.Image], Image.Imag
     record["images"][k]["bytes"] = buffer.getvalue()
 
 
+def tagged_image(record: Record) -> None:
+    data = record["images"][0]["bytes"]
+    record["images"][0]["bytes"] = tagged(data, 6)
+
+
 def smaller_image(record: Record) -> None:
     set_image(record, 0, lambda image: image.resize((160, 120)))
 
@@ -354,6 +360,7 @@ FALSIFICATIONS: list[tuple[Any, ...]] = [
     (json_says_else, "actions canonical", "messages"),
     (broken_action, "actions canonical"),
     (cut_image, "images"),
+    (tagged_image, "images"),
     (smaller_image, "images"),
     (other_focal_length, "epipolar geometry"),
     (exchanged_intrinsics, "intrinsics"),

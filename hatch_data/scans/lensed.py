@@ -154,11 +154,13 @@ def _frame(shot: Shot, with_depth: bool, first: bool) -> Frame:
     if size != lens.size:
         raise FrameError("color_size", f"frame {shot.id}: {size}, but its intrinsics are for {lens.size}")
     pose = nearest_rigid(shot.pose)
+    as_stored = partial(files.read_color, color) if isinstance(color, Path) else Recoded(color.pixels)
     return Frame(
         id=shot.id,
         world_from_camera=pose @ GL_FROM_CAMERA if shot.gl else pose,
         camera=lens.pinhole,
-        read_color=_color_reader(color, lens),
+        read_color=as_stored if lens.straight else Recoded(partial(straightened, lens, pixels_of(as_stored))),
+        read_stored=None if lens.straight else as_stored,
         sensor=DepthSensor(_depth_camera(shot, lens)),
         read_depth=None if shot.depth is None else partial(_read_depth, shot.depth, lens, shot.mask),
         timestamp_s=shot.timestamp_s,
@@ -176,11 +178,6 @@ def _depth_camera(shot: Shot, lens: Lens) -> Camera:
             "depth_size", f"frame {shot.id}: depth {width}x{height} of a camera of {camera.width}x{camera.height}"
         )
     return camera.resized(width, height)
-
-
-def _color_reader(color: Path | VideoFrame, lens: Lens) -> partial[bytes] | Recoded:
-    as_stored = partial(files.read_color, color) if isinstance(color, Path) else Recoded(color.pixels)
-    return as_stored if lens.straight else Recoded(partial(straightened, lens, pixels_of(as_stored)))
 
 
 def _read_depth(depth: StoredDepth, lens: Lens, mask: Mask | None) -> DepthImage:

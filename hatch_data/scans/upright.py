@@ -55,6 +55,7 @@ def turned(frame: Frame, quarters: int) -> Frame:
         world_from_camera=frame.world_from_camera @ old_from_turned,
         camera=_turned_camera(frame.camera, quarters),
         read_color=Recoded(partial(_turned_pixels, pixels_of(frame.read_color), quarters)),
+        read_stored=frame.read_stored or frame.read_color,
         sensor=replace(
             sensor,
             camera=_turned_camera(sensor.camera, quarters),

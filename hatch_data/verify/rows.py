@@ -26,7 +26,7 @@ from hatch_data.actions import (
 )
 from hatch_data.errors import ActionError, FrameError
 from hatch_data.geometry import Array
-from hatch_data.images import decode
+from hatch_data.images import decode, tagged_to_turn
 from hatch_data.motion import motion_between
 from hatch_data.questions import LETTERS
 from hatch_data.recipe import DataRecipe
@@ -64,7 +64,7 @@ def id_fits(row: Row, terms: Terms) -> Iterator[str]:
 
 
 def images_decode(row: Row, terms: Terms) -> Iterator[str]:
-    """Every image decodes to the size that is told, within the limit of the recipe."""
+    """Every image decodes to the size that is told, whoever shows it, within the limit of the recipe."""
     limit = terms.recipe.images.longest_side_px
     for k, (data, size) in enumerate(zip(row.images, row.image_sizes, strict=True), 1):
         image = decoded(data)
@@ -72,6 +72,8 @@ def images_decode(row: Row, terms: Terms) -> Iterator[str]:
             yield f"image {k} does not decode"
         elif (found := image.shape[:2]) != tuple(size):
             yield f"image {k} is {found[0]} x {found[1]}, image_sizes says {size[0]} x {size[1]} (height x width)"
+        elif tagged_to_turn(data):
+            yield f"image {k} has an orientation tag: who heeds it sees another image than poses and maps describe"
         if limit and max(size) > limit:
             yield f"image {k} is {max(size)} px long, the recipe allows {limit}"
 

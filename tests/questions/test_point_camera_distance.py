@@ -8,6 +8,7 @@ import numpy as np
 
 from hatch_data.group import ViewGroup
 from hatch_data.questions import Rejection, point_camera_distance
+from hatch_data.questions._points import trusted_points
 from tests.questions import exact
 from tests.questions.asked import asked, scenes
 
@@ -42,5 +43,5 @@ def test_what_has_no_clear_answer_is_declined():
     group = Nearby(scenes()[0][1], (0, 1))
     group.place = np.full(3, 100.0)
     ((i, (marker,)),) = point_camera_distance.ask(group, np.random.default_rng(0)).markers.items()
-    group.place = group.point_at(i, *marker.box[:2])
+    group.place = trusted_points(group, i, np.array([marker.box[:2]]))[0].world
     assert point_camera_distance.ask(group, np.random.default_rng(0)) == Rejection("too_near")
