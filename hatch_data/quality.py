@@ -55,7 +55,7 @@ def texture(frames: list[Frame]) -> Array:
     """(n,) bytes a pixel of each stored image, as a share of the median: an encoder spends them on texture and edges,
     few on bare walls. 1 where an image cannot be read.
 
-    No file is decoded. A frame of a video is, and encoded by itself: a video spends bytes on what has changed.
+    What has no encoded image behind it (a frame of a video, a rendered view) is encoded for it; no other is decoded.
     """
     bytes_per_pixel = np.array([_bytes_per_pixel(frame) for frame in frames])
     middle = np.nanmedian(bytes_per_pixel) if np.isfinite(bytes_per_pixel).any() else 1.0

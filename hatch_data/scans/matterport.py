@@ -14,7 +14,7 @@ Objects come from `house_segmentations/<scan>.house`.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -61,11 +61,12 @@ def read(path: Path) -> Scene:
     house, ply = segmented / f"{path.name}.house", segmented / f"{path.name}.ply"
     mesh = ply if ply.is_file() else None
     frames, dropped = posed_frames(path, views, rig, WANTED, mesh)
+    stored = {view.id: view.color.stored for view in views if isinstance(view.color, StraightenedColor)}
     return Scene(
         path.name,
         LAYOUT,
         space(path),
-        frames,
+        [replace(frame, read_stored=stored.get(frame.id)) for frame in frames],
         UP,
         "layout",
         read_house(house) if house.is_file() else [],
@@ -174,10 +175,14 @@ class StraightenedColor:
         """Of the file, as of the straightened image."""
         return files.image_size(self.file, "unreadable_color")
 
+    def stored(self) -> bytes:
+        """The file's own bytes."""
+        return files.read_color(self.file)
+
     def read(self) -> bytes:
         """JPEG; the file's own bytes where the lens bends nothing."""
-        stored = partial(files.read_color, self.file)
-        return stored() if self.lens.straight else Recoded(partial(straightened, self.lens, pixels_of(stored)))()
+        straight = self.lens.straight
+        return self.stored() if straight else Recoded(partial(straightened, self.lens, pixels_of(self.stored)))()
 
 
 @dataclass(frozen=True)

@@ -61,6 +61,13 @@ def test_as_taken_reads_back_straightened(originals: Path) -> None:
     reads_back(scene, matterport, POSES, straightened, depth_error_m=0.03)
 
 
+def test_texture_is_told_by_the_files(originals: Path) -> None:
+    for kind in ("undistorted", "taken"):
+        for frame in reader("matterport").read(originals / kind / NAME).frames[:3]:
+            (file,) = (originals / kind / NAME).rglob(f"*color_images/{frame.id}.jpg")
+            assert (frame.read_stored or frame.read_color)() == file.read_bytes()
+
+
 def test_a_straight_lens_keeps_the_bytes(copied) -> None:
     folder = copied("taken")
     for n in POSES:
