@@ -151,7 +151,9 @@ def _rows_of_families(
     rng = np.random.default_rng(seed)
     poses = np.stack([frame.world_from_camera for frame in scene.frames])
     pairs, left_out = select_pairs(maker.covisible, poses, part, recipe.pairs, rng, texture(scene.frames))
-    groups, smaller = grow_groups(pairs, maker.covisible, poses, part, (recipe.pairs, recipe.groups), rng)
+    settings, longest_gap = (recipe.pairs, recipe.groups), recipe.of_scan(scene.scene.id).longest_gap
+    order = np.array(scene.capture_order)
+    groups, smaller = grow_groups(pairs, maker.covisible, poses, part, settings, rng, order, longest_gap)
     report.groups, report.left_out_pairs = len(groups), dict(sorted(left_out.items()))
     report.smaller_groups = dict(smaller)
     limit = min((n for n in (job.limit, recipe.rows_per_scene) if n is not None), default=len(groups))

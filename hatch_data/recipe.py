@@ -36,7 +36,7 @@ class ScanSettings(Settings):
     color_zoom: float = Field(1.0, gt=0, description="focal lengths of the colour camera alone times this")
     color_shift_px: tuple[float, float] = Field((0.0, 0.0), description="added to its principal point")
     skip: tuple[str, ...] = Field((), description="ids of frames to leave out, or first..last")
-    longest_gap: int | None = Field(None, ge=1, description="pairs of frames further apart are not asked: poses drift")
+    longest_gap: int | None = Field(None, ge=1, description="frames further apart are not asked together: poses drift")
 
 
 class FrameSettings(Settings):
