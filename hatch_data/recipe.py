@@ -118,7 +118,10 @@ class SplitSettings(Settings):
         "test",
         description="validation and test scans of ScanNet, ScanNet++, ARKitScenes: kept for test, or as any other",
     )
-    files: tuple[str, ...] = Field((), description="their official lists, where they do not lie above the scans")
+    files: tuple[str, ...] = Field(
+        (),
+        description="lists of scans kept for test, whatever their layout; official ones above the scans are found",
+    )
 
     @model_validator(mode="after")
     def _leaves_training(self) -> SplitSettings:
