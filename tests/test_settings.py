@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from hatch_data.errors import HatchError, SettingsError
-from hatch_data.recipe import DataRecipe
+from hatch_data.recipe import DataRecipe, ScanSettings
 from hatch_data.settings import load, resolve, shipped_recipes, to_yaml, validate
 
 
@@ -26,6 +26,23 @@ def test_defaults_file_and_overrides_come_in_this_order(tmp_path):
     assert recipe.pairs.least_overlap == 0.2
     assert recipe.pairs.greatest_overlap == DataRecipe().pairs.greatest_overlap
     assert load(DataRecipe, None) == DataRecipe()
+
+
+def test_a_key_below_a_mapping_changes_its_default(tmp_path):
+    default, file = DataRecipe(), tmp_path / "mine.yaml"
+    file.write_text("questions: {overlap: 1}\n")
+    one = "questions.camera_motion=2"
+    assert load(DataRecipe, None, [one]).questions == {**default.questions, "camera_motion": 2.0}
+    assert load(DataRecipe, file, [one]).questions == {"overlap": 1.0, "camera_motion": 2.0}
+    assert load(DataRecipe, None, ["questions={overlap: 1}", one]).questions == {"overlap": 1.0, "camera_motion": 2.0}
+    assert load(DataRecipe, None, ["forms.fill=0"]).forms == {**default.forms, "fill": 0.0}
+    groups = load(DataRecipe, None, ["groups.sizes.3=1", "groups.sizes.5=1", "groups.kinds.turn=2"]).groups
+    assert groups.sizes == {**default.groups.sizes, 3: 1.0, 5: 1.0}
+    assert groups.kinds == {**default.groups.kinds, "turn": 2.0}
+    scans = load(DataRecipe, None, ["scans.office.pose_shift=1", "scan.pose_shift=2"])
+    assert scans.scans == {"office": ScanSettings(pose_shift=1)}
+    assert scans.scan == ScanSettings(pose_shift=2)
+    assert DataRecipe() == default
 
 
 def test_a_recipe_reads_back_what_it_writes(tmp_path):
