@@ -193,6 +193,15 @@ class DataRecipe(Settings):
             raise SettingsError("forms: weigh forms of questions, none below 0, as in {choice: 2, fill: 1}")
         return self
 
+    @model_validator(mode="after")
+    def _keeps_what_questions_show(self) -> DataRecipe:
+        if self.questions_from == "spar" and self.frames.every > 1:
+            raise SettingsError(
+                f"frames.every is {self.frames.every}: questions that come with SPAR-7M-RGBD need the frames that they "
+                "show; leave it at 1, and take fewer questions with --limit"
+            )
+        return self
+
     def of_scan(self, scene: str) -> ScanSettings:
         """The repairs of one scan."""
         return self.scans.get(scene, self.scan)

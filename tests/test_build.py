@@ -20,6 +20,7 @@ from hatch_data.engines import attempt, local
 from hatch_data.errors import HatchError, ScanError, SettingsError, ShardError
 from hatch_data.forecast import forecast, forecast_text
 from hatch_data.images import stored_camera
+from hatch_data.pipeline import SceneReport
 from hatch_data.recipe import DataRecipe, ImageSettings
 from hatch_data.scans import synthetic
 from hatch_data.settings import load
@@ -319,10 +320,28 @@ def test_one_scan_that_fails_does_not_stop_the_others(tmp_path):
 
 
 def test_a_scan_about_which_nothing_can_be_asked_is_told(tmp_path):
-    with pytest.raises(ScanError, match="no scan gave any row"):
+    why = r"no scan gave any row; pairs left out: overlap_too_small \d+, across_splits \d+; loosen"
+    with pytest.raises(ScanError, match=why):
         build_small(tmp_path / "out", "synthetic:1", "pairs.least_overlap=0.99", "pairs.greatest_overlap=1")
     with pytest.raises(ScanError, match="1 usable frames of 60"):
         build_small(tmp_path / "other", "synthetic:1", "frames.every=100")
+
+
+def test_the_commonest_reasons_for_no_row_are_told(tmp_path):
+    plan = build.plan(("synthetic:2",), tmp_path / "out", load(DataRecipe, None, SMALL))
+    told = {"groups": 9, "dropped_frames": {"too_little_depth": 3}, "left_out_pairs": {"twins": 1, "not_drawn": 8}}
+    rejected = {"point_match: a": 5, "point_match: b": 1, "overlap: c": 7, "overlap: d": 2}
+    reports = {ref.scene: SceneReport(ref.scene, ref.layout, ref.path, **told) for ref in plan.refs}
+    next(iter(reports.values())).rejected_questions = rejected
+    with pytest.raises(ScanError) as error:
+        plan.commit(reports)
+    assert str(error.value).endswith(
+        "no scan gave any row of 18 groups of views; pairs left out: not_drawn 16, twins 2; questions not asked: "
+        "overlap: c 7, point_match: a 5, overlap: d 2; frames dropped: too_little_depth 6; loosen the settings that "
+        "say so, and name another folder for --out"
+    )
+    with pytest.raises(ScanError, match="no two views see the same surface; look at hatch-data doctor"):
+        plan.commit({"one": SceneReport("one", "synthetic", "one")})
 
 
 # How much, and by which seed

@@ -103,6 +103,13 @@ def test_what_is_wrong_is_told(override, told):
     assert told in refused(override)
 
 
+def test_questions_that_come_with_a_scan_need_all_its_frames():
+    told = "frames.every is 2: questions that come with SPAR-7M-RGBD need the frames that they show"
+    assert told in refused("questions_from=spar", "frames.every=2")
+    with pytest.raises(SettingsError, match=r"frames\.every is 3"):
+        load(DataRecipe, resolve("paper", "data"), ["frames.every=3"])
+
+
 def test_a_value_is_no_group():
     assert "'seed' holds a value, not a group of settings" in refused("seed=1", "seed.x=2")
 
