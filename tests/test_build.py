@@ -357,6 +357,22 @@ def test_a_limit_is_dealt_out_to_the_scans(tmp_path):
     assert len(set(ids(tmp_path / "out"))) == 7
 
 
+def test_scans_of_which_no_row_is_wanted_are_not_read(tmp_path, monkeypatch):
+    read, opened = [], pipeline.open_scene
+    monkeypatch.setattr(pipeline, "open_scene", lambda ref, recipe: read.append(ref.scene) or opened(ref, recipe))
+    manifest = build_small(tmp_path / "out", "synthetic:4", limit=2)
+    needed = [name for name, scene in manifest["scenes"].items() if scene["needed"]]
+    assert read == needed
+    assert [sum(scene["rows"].values()) for scene in manifest["scenes"].values()] == [1, 1, 0, 0]
+    assert not any(scene["failure"] for scene in manifest["scenes"].values())
+    plan = build.plan(("synthetic:4",), tmp_path / "out", load(DataRecipe, None, SMALL), limit=2)
+    assert plan.states() == {"done": 4, "failed": 0, "running": 0, "waiting": 0}
+    assert build.run(plan, 0, retry_failed=True) == manifest
+    assert read == needed
+    assert build.summary(manifest, tmp_path / "out").count("not needed") == 2
+    assert not verify(tmp_path / "out", ["synthetic:4"]).disagreements
+
+
 def test_rows_per_scene(tmp_path):
     manifest = build_small(tmp_path / "out", "synthetic:2", "rows_per_scene=5")
     assert [sum(scene["rows"].values()) for scene in manifest["scenes"].values()] == [5, 5]
