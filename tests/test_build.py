@@ -111,7 +111,7 @@ def test_families_are_balanced(small_build):
 
 @pytest.mark.parametrize("finished", [1, 2])
 def test_interrupted_between_scenes(small_build, tmp_path, monkeypatch, finished):
-    def interrupted(jobs: list[pipeline.SceneJob], workers: int) -> Any:
+    def interrupted(jobs: list[pipeline.SceneJob], workers: int, tell: Any) -> Any:
         for job in jobs[:finished]:
             yield attempt.attempt(job)
         raise KeyboardInterrupt
