@@ -98,7 +98,8 @@ def summary(manifest: dict[str, Any], out: str | Path) -> str:
     scenes = list(manifest["scenes"].values())
     for scene in scenes[:20]:
         dropped = ", ".join(f"{n} {reason}" for reason, n in scene["dropped_frames"].items())
-        frames, told = f"{scene['used_frames']}/{scene['frames']}", "failed" if scene["failure"] else dropped or "-"
+        told = "failed" if scene["failure"] else dropped or "-" if scene["needed"] else "not needed"
+        frames = f"{scene['used_frames']}/{scene['frames']}"
         rows = sum(scene["rows"].values())
         shown.append((scene["scene"], scene["layout"], scene["up_source"], frames, scene["groups"], rows, told))
     totals = manifest["totals"]

@@ -210,7 +210,7 @@ class BuildFolder:
         if not any(report.shards for report in reports):
             failures = [report.failure for report in reports if report.failure]
             again = f"; {FAILURES}/ tells why, --retry-failed tries again" if failures else ""
-            raise ScanError((failures or [f"{self.out}: no scan gave any row; look at hatch-data doctor"])[0] + again)
+            raise ScanError((failures or [f"{self.out}: no scan gave any row{_why_none(reports)}"])[0] + again)
         if self.finished and any(_staged_anew(report) for report in reports):
             self._reopen()
             return self.commit(self.reports())
@@ -288,6 +288,26 @@ def totals(reports: list[dict[str, Any]]) -> dict[str, dict[str, int]]:
         counts = sum((Counter(report[name]) for report in reports), Counter())
         found[name] = dict(sorted(counts.items()))
     return found
+
+
+def _why_none(reports: list[SceneReport]) -> str:
+    """Why scans gave no row: the greatest counts of each kind, on one line."""
+    counts = totals([asdict(report) for report in reports])
+    told = [
+        f"{title}: {', '.join(f'{reason} {n}' for reason, n in Counter(counts[name]).most_common(3))}"
+        for title, name in (
+            ("pairs left out", "left_out_pairs"),
+            ("questions not asked", "rejected_questions"),
+            ("frames dropped", "dropped_frames"),
+        )
+        if counts[name]
+    ]
+    if not told:
+        return "; no two views see the same surface; look at hatch-data doctor"
+    groups = sum(report.groups for report in reports)
+    asked = f" of {groups} groups of views" if groups else ""
+    remedy = "loosen the settings that say so, and name another folder for --out"
+    return f"{asked}; {'; '.join(told)}; {remedy}"
 
 
 def versions() -> dict[str, str]:

@@ -45,7 +45,8 @@ from hatch_data.views import ViewStore, prepare
 
 @dataclass
 class SceneReport:
-    """What became of one scan: the part of `build.json` that is about it."""
+    """What became of one scan: the part of `build.json` that is about it. One that is not `needed`, the limit on rows
+    being less than the number of scans, is not read."""
 
     scene: str
     layout: str
@@ -63,6 +64,7 @@ class SceneReport:
     rejected_questions: dict[str, int] = field(default_factory=dict)
     shards: list[dict[str, Any]] = field(default_factory=list)
     failure: str | None = None
+    needed: bool = True
 
 
 @dataclass(frozen=True)
@@ -88,12 +90,13 @@ def build_scene(job: SceneJob, watch: Watch = lambda what, done, of: None) -> Sc
 
     `watch` is told of every frame that is read, then of every row that is made.
     """
-    report = SceneReport(job.ref.scene, job.ref.layout, job.ref.path)
+    report = SceneReport(job.ref.scene, job.ref.layout, job.ref.path, job.ref.space, needed=job.limit != 0)
     folder = Path(job.staging) / job.ref.scene
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     try:
-        _write_scene(job, report, folder, watch)
+        if report.needed:
+            _write_scene(job, report, folder, watch)
     except HatchError as error:
         report.failure = str(error)
         shutil.rmtree(folder)
@@ -151,7 +154,9 @@ def _rows_of_families(
     rng = np.random.default_rng(seed)
     poses = np.stack([frame.world_from_camera for frame in scene.frames])
     pairs, left_out = select_pairs(maker.covisible, poses, part, recipe.pairs, rng, texture(scene.frames))
-    groups, smaller = grow_groups(pairs, maker.covisible, poses, part, (recipe.pairs, recipe.groups), rng)
+    settings, longest_gap = (recipe.pairs, recipe.groups), recipe.of_scan(scene.scene.id).longest_gap
+    order = np.array(scene.capture_order)
+    groups, smaller = grow_groups(pairs, maker.covisible, poses, part, settings, rng, order, longest_gap)
     report.groups, report.left_out_pairs = len(groups), dict(sorted(left_out.items()))
     report.smaller_groups = dict(smaller)
     limit = min((n for n in (job.limit, recipe.rows_per_scene) if n is not None), default=len(groups))

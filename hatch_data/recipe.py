@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Literal
+import math
+from collections.abc import Mapping
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -15,6 +17,11 @@ from hatch_data.settings import Settings, to_yaml
 
 #: How a group of views is grown (`sampling.grow_groups`).
 GroupKind = Literal["walk", "turn", "orbit", "route"]
+
+
+def _weigh(weights: Mapping[Any, float]) -> bool:
+    """Whether these are relative weights: none below 0, and some above."""
+    return all(0 <= weight < math.inf for weight in weights.values()) and sum(weights.values()) > 0
 
 
 class ScanSettings(Settings):
@@ -36,7 +43,7 @@ class ScanSettings(Settings):
     color_zoom: float = Field(1.0, gt=0, description="focal lengths of the colour camera alone times this")
     color_shift_px: tuple[float, float] = Field((0.0, 0.0), description="added to its principal point")
     skip: tuple[str, ...] = Field((), description="ids of frames to leave out, or first..last")
-    longest_gap: int | None = Field(None, ge=1, description="pairs of frames further apart are not asked: poses drift")
+    longest_gap: int | None = Field(None, ge=1, description="frames further apart are not asked together: poses drift")
 
 
 class FrameSettings(Settings):
@@ -62,6 +69,15 @@ class PairSettings(Settings):
     least_rotation_deg: float = Field(5.0, ge=0, description="pairs with less rotation and less baseline are twins")
     least_baseline_m: float = Field(0.1, ge=0, description="see least_rotation_deg")
 
+    @model_validator(mode="after")
+    def _leaves_overlaps(self) -> PairSettings:
+        if self.least_overlap > self.greatest_overlap:
+            raise SettingsError(
+                f"pairs: no overlap lies between least_overlap {self.least_overlap} and greatest_overlap "
+                f"{self.greatest_overlap}; set least_overlap to the smaller"
+            )
+        return self
+
 
 class GroupSettings(Settings):
     """How many views are asked about together: pairs are grown by further views."""
@@ -78,9 +94,9 @@ class GroupSettings(Settings):
     @model_validator(mode="after")
     def _two_to_eight(self) -> GroupSettings:
         wrong = [size for size in self.sizes if not 2 <= size <= 8]
-        if wrong or not any(weight > 0 for weight in self.sizes.values()) or min(self.sizes.values()) < 0:
+        if wrong or not _weigh(self.sizes):
             raise SettingsError("groups.sizes: weigh numbers of views from 2 to 8, as in {2: 3, 4: 1}")
-        if not any(weight > 0 for weight in self.kinds.values()) or min(self.kinds.values()) < 0:
+        if not _weigh(self.kinds):
             raise SettingsError("groups.kinds: weigh kinds of groups, as in {walk: 3, turn: 1}")
         return self
 
@@ -105,6 +121,15 @@ class GridSettings(Settings):
         None, ge=1, le=16, description="pixels of depth between samples; 1: highest quality; none: the flow field's"
     )
 
+    @model_validator(mode="after")
+    def _leaves_sizes(self) -> GridSettings:
+        if self.min_pixels > self.max_pixels:
+            raise SettingsError(
+                f"grid: no size lies between min_pixels {self.min_pixels} and max_pixels {self.max_pixels}; "
+                "set min_pixels to the smaller"
+            )
+        return self
+
 
 class SplitSettings(Settings):
     """How samples are parted for training, validation and test."""
@@ -118,7 +143,10 @@ class SplitSettings(Settings):
         "test",
         description="validation and test scans of ScanNet, ScanNet++, ARKitScenes: kept for test, or as any other",
     )
-    files: tuple[str, ...] = Field((), description="their official lists, where they do not lie above the scans")
+    files: tuple[str, ...] = Field(
+        (),
+        description="lists of scans kept for test, whatever their layout; official ones above the scans are found",
+    )
 
     @model_validator(mode="after")
     def _leaves_training(self) -> SplitSettings:
@@ -156,6 +184,23 @@ class DataRecipe(Settings):
         {"choice": 2.0, "fill": 1.0, "sentence": 1.0}, description="form of a question: relative weight"
     )
     split: SplitSettings = SplitSettings()
+
+    @model_validator(mode="after")
+    def _asks_something(self) -> DataRecipe:
+        if not _weigh(self.questions):
+            raise SettingsError("questions: weigh families, none below 0, as in {camera_motion: 2, overlap: 1}")
+        if not _weigh(self.forms):
+            raise SettingsError("forms: weigh forms of questions, none below 0, as in {choice: 2, fill: 1}")
+        return self
+
+    @model_validator(mode="after")
+    def _keeps_what_questions_show(self) -> DataRecipe:
+        if self.questions_from == "spar" and self.frames.every > 1:
+            raise SettingsError(
+                f"frames.every is {self.frames.every}: questions that come with SPAR-7M-RGBD need the frames that they "
+                "show; leave it at 1, and take fewer questions with --limit"
+            )
+        return self
 
     def of_scan(self, scene: str) -> ScanSettings:
         """The repairs of one scan."""

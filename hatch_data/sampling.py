@@ -12,7 +12,7 @@ Groups of three views and more are of one of these kinds, by poses and co-visibi
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -146,21 +146,25 @@ def grow_groups(
     part: Array,
     settings: tuple[PairSettings, GroupSettings],
     rng: np.random.Generator,
+    order: NDArray | None = None,
+    longest_gap: int | None = None,
 ) -> tuple[list[tuple[int, ...]], Counter[str]]:
     """Pairs, each grown to a group of as many views as `settings` draws for it, in the order in which they are shown.
 
     A group of two is its pair. A `walk` holds the pair and views that overlap with one of the group at least and are
     no twin of any; a `turn`, an `orbit` or a `route` grows from one view of the pair, a route by further views as a
-    walk does. All are of one part; among views that fit, strata of overlap (of rotation, for a turn or an orbit) are
-    equally likely. Counted: `no_view_to_add`, groups that stayed smaller than they should; `no_turn`, `no_orbit`,
-    `no_route`, walks for want of three views of that kind.
+    walk does. All are of one part, and at most `longest_gap` from each other in `order` (n,), their places in the scan
+    (None: any), as the pairs have to be already (`covisibility.within`); among views that fit, strata of overlap (of
+    rotation, for a turn or an orbit) are equally likely. Counted: `no_view_to_add`, groups that stayed smaller than
+    they should; `no_turn`, `no_orbit`, `no_route`, walks for want of three views of that kind.
     """
     pairing, grouping = settings
     sizes, kinds = sorted(grouping.sizes), sorted(grouping.kinds)
     wanted = rng.choice(sizes, size=len(pairs), p=_shares([grouping.sizes[size] for size in sizes]))
     shares = _shares([grouping.kinds[kind] for kind in kinds])
     overlaps = covisible.matrix()
-    scene = _Views(((overlaps + overlaps.T) / 2).tocsr(), poses, part, pairing, covisible.crowded())
+    overlap, order = ((overlaps + overlaps.T) / 2).tocsr(), np.arange(len(poses)) if order is None else order
+    scene = _Views(overlap, poses, part, pairing, covisible.crowded(), order, longest_gap)
     short: Counter[str] = Counter()
     groups = []
     for pair, size in zip(pairs, wanted.tolist(), strict=True):
@@ -181,14 +185,22 @@ def grow_groups(
 
 @dataclass(frozen=True)
 class _Views:
-    """What groups are grown from: mean overlaps (n, n), poses (n, 4, 4), the part (n,) of each view, and of which
-    views some overlaps are not known (n,)."""
+    """What groups are grown from: mean overlaps (n, n), poses (n, 4, 4), the part (n,) of each view, of which views
+    some overlaps are not known (n,), their places (n,) in the scan, and the longest gap between two of a group."""
 
     overlap: sparse.csr_array
     poses: Array
     part: Array
     settings: PairSettings
     crowded: NDArray[np.bool_]
+    order: NDArray
+    longest_gap: int | None
+
+    def near(self, members: Sequence[int]) -> NDArray[np.bool_]:
+        """Which views (n,) are within the gap of every one of `members`."""
+        if self.longest_gap is None:
+            return np.ones(len(self.order), bool)
+        return (np.abs(self.order - self.order[list(members)][:, None]) <= self.longest_gap).all(axis=0)
 
     @cached_property
     def steps(self) -> sparse.csr_array:
@@ -225,7 +237,10 @@ def _route(start: int, size: int, scene: _Views, rng: np.random.Generator) -> li
     overlap = scene.overlap[[start]].toarray()[0]
     earlier = np.minimum(start, np.arange(len(overlap)))
     apart = (overlap < APART_OVERLAP) & ((overlap > 0) | ~scene.crowded[earlier])
-    ends = np.flatnonzero(apart & (steps >= 2) & (steps < size))
+    ends = np.flatnonzero(apart & (steps >= 2) & (steps < size) & scene.near([start]))
+    if scene.longest_gap is not None:
+        ways = [list(way_to(int(end), before)) for end in ends]
+        ends = ends[np.array([scene.near(way)[way].all() for way in ways], bool)]
     if len(ends) == 0:
         return []
     number = rng.choice(np.unique(steps[ends]))
@@ -242,7 +257,7 @@ def _view_to_add(kind: GroupKind, members: list[int], scene: _Views, rng: np.ran
     else:
         least = overlap.min(axis=0) if kind == "orbit" else most
         shared = (least >= settings.least_overlap) & (most <= settings.greatest_overlap)
-    shared &= scene.part == scene.part[members[0]]
+    shared &= (scene.part == scene.part[members[0]]) & scene.near(members)
     shared[members] = False
     candidates = np.flatnonzero(shared)
     ours, theirs = scene.poses[members][:, None], scene.poses[candidates][None]

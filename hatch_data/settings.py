@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic.fields import FieldInfo
 
 from hatch_data.errors import SettingsError
 
@@ -53,11 +54,12 @@ def shipped_recipes() -> Path:
 def load(kind: type[S], path: Path | None, overrides: tuple[str, ...] | list[str] = ()) -> S:
     """Settings of type `kind` from a YAML file (or none) with `key.sub=value` overrides applied in order.
 
-    Raises `SettingsError` naming the file and the key.
+    `key.sub=value` of a setting that is a mapping changes its default where the file leaves it out; `key={...}`
+    replaces it. Raises `SettingsError` naming the file and the key.
     """
     tree = _read_yaml(path) if path else {}
     for override in overrides:
-        _set(tree, override)
+        _set(kind, tree, override)
     return validate(kind, tree, str(path) if path else "settings")
 
 
@@ -86,16 +88,20 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     return tree
 
 
-def _set(tree: dict[str, Any], override: str) -> None:
+def _set(kind: type[Settings], tree: dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
     if not equals or not key.strip():
         raise SettingsError(f"--set {override}: write it as key.sub=value")
     *parents, last = key.strip().split(".")
+    group: Any = kind
     for parent in parents:
-        branch = tree.setdefault(parent, {})
+        field = _field(group, parent)
+        default = field.get_default(call_default_factory=True) if field else None
+        branch = tree.setdefault(parent, dict(default) if isinstance(default, dict) else {})
         if not isinstance(branch, dict):
             raise SettingsError(f"--set {override}: '{parent}' holds a value, not a group of settings")
-        tree = branch
+        tree, group = branch, field and field.annotation
+    last = next((known for known in tree if str(known) == last), last)  # Keys may be numbers.
     try:
         tree[last] = yaml.safe_load(text)
     except yaml.YAMLError:
@@ -116,7 +122,13 @@ def _explain(kind: type[Settings], error: ValidationError) -> str:
 def _keys_beside(kind: type[Settings], location: tuple[int | str, ...]) -> list[str]:
     group: Any = kind
     for part in location[:-1]:
-        group = group.model_fields[part].annotation if part in getattr(group, "model_fields", {}) else None
+        field = _field(group, part)
+        group = field and field.annotation
         if not hasattr(group, "model_fields"):
             return []
     return list(group.model_fields)
+
+
+def _field(group: Any, name: int | str) -> FieldInfo | None:
+    """The setting of that name where `group` is a type of settings that has one."""
+    return getattr(group, "model_fields", {}).get(name)

@@ -57,23 +57,30 @@ _BY_LAYOUT = {layout: data_set for data_set in DATA_SETS for layout in data_set.
 def evaluation_spaces(refs: Sequence[ScanRef], settings: SplitSettings) -> tuple[set[str], list[str]]:
     """Spaces with a scan that benchmarks ask about, and a warning for each data set whose lists are not found.
 
-    Lists are looked for in the folders above the scans and in `settings.files`. Raises `ScanError` for a file named
-    there that cannot be read.
+    Lists in the folders above the scans are of the scans in their data set's layouts; those in `settings.files`, of
+    scans in any, and one that names none is warned of. Raises `ScanError` for a file named there that cannot be read.
     """
-    named = [_read(Path(file)) for file in settings.files]
+    named = {file: _read(Path(file)) for file in settings.files}
+    listed = set().union(*named.values())
+    spaces = {ref.space for ref in refs if ref.scene in listed}
+    warnings = [
+        f"{file}: names none of the {len(refs)} scans, which are called {refs[0].scene} and so on: nothing is kept for "
+        "test for its sake"
+        for file, names in named.items()
+        if names.isdisjoint(ref.scene for ref in refs)
+    ]
     found: dict[Path, set[str]] = {}
-    spaces, warnings = set(), []
     for data_set in DATA_SETS:
         mine = [ref for ref in refs if _BY_LAYOUT.get(ref.layout) is data_set]
         folders = dict.fromkeys(folder for ref in mine for folder in list(Path(ref.path).parents)[:_LEVELS])
         files = {file for folder in folders for pattern in data_set.files for file in folder.glob(pattern)}
         for file in sorted(files - found.keys()):
             found[file] = _read(file)
-        names = set().union(*named, *(found[file] for file in files))
+        names = set().union(*(found[file] for file in files))
         # The download of ARKitScenes has its validation scans in a folder of that name.
         held = [ref for ref in mine if ref.scene in names or "Validation" in Path(ref.path).parts[-_LEVELS:]]
         spaces |= {ref.space for ref in held}
-        if mine and not names and not held:
+        if mine and not names and not held and not listed:
             warnings.append(
                 f"{len(mine)} scans of {data_set.name} and no list of those that benchmarks ask about: they may end up "
                 f"in train. Put {data_set.files[0]} ({data_set.source}) into the folder above the scans, or name it "

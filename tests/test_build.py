@@ -20,6 +20,7 @@ from hatch_data.engines import attempt, local
 from hatch_data.errors import HatchError, ScanError, SettingsError, ShardError
 from hatch_data.forecast import forecast, forecast_text
 from hatch_data.images import stored_camera
+from hatch_data.pipeline import SceneReport
 from hatch_data.recipe import DataRecipe, ImageSettings
 from hatch_data.scans import synthetic
 from hatch_data.settings import load
@@ -110,7 +111,7 @@ def test_families_are_balanced(small_build):
 
 @pytest.mark.parametrize("finished", [1, 2])
 def test_interrupted_between_scenes(small_build, tmp_path, monkeypatch, finished):
-    def interrupted(jobs: list[pipeline.SceneJob], workers: int) -> Any:
+    def interrupted(jobs: list[pipeline.SceneJob], workers: int, tell: Any) -> Any:
         for job in jobs[:finished]:
             yield attempt.attempt(job)
         raise KeyboardInterrupt
@@ -319,10 +320,28 @@ def test_one_scan_that_fails_does_not_stop_the_others(tmp_path):
 
 
 def test_a_scan_about_which_nothing_can_be_asked_is_told(tmp_path):
-    with pytest.raises(ScanError, match="no scan gave any row"):
+    why = r"no scan gave any row; pairs left out: overlap_too_small \d+, across_splits \d+; loosen"
+    with pytest.raises(ScanError, match=why):
         build_small(tmp_path / "out", "synthetic:1", "pairs.least_overlap=0.99", "pairs.greatest_overlap=1")
     with pytest.raises(ScanError, match="1 usable frames of 60"):
         build_small(tmp_path / "other", "synthetic:1", "frames.every=100")
+
+
+def test_the_commonest_reasons_for_no_row_are_told(tmp_path):
+    plan = build.plan(("synthetic:2",), tmp_path / "out", load(DataRecipe, None, SMALL))
+    told = {"groups": 9, "dropped_frames": {"too_little_depth": 3}, "left_out_pairs": {"twins": 1, "not_drawn": 8}}
+    rejected = {"point_match: a": 5, "point_match: b": 1, "overlap: c": 7, "overlap: d": 2}
+    reports = {ref.scene: SceneReport(ref.scene, ref.layout, ref.path, **told) for ref in plan.refs}
+    next(iter(reports.values())).rejected_questions = rejected
+    with pytest.raises(ScanError) as error:
+        plan.commit(reports)
+    assert str(error.value).endswith(
+        "no scan gave any row of 18 groups of views; pairs left out: not_drawn 16, twins 2; questions not asked: "
+        "overlap: c 7, point_match: a 5, overlap: d 2; frames dropped: too_little_depth 6; loosen the settings that "
+        "say so, and name another folder for --out"
+    )
+    with pytest.raises(ScanError, match="no two views see the same surface; look at hatch-data doctor"):
+        plan.commit({"one": SceneReport("one", "synthetic", "one")})
 
 
 # How much, and by which seed
@@ -336,6 +355,22 @@ def test_a_limit_is_dealt_out_to_the_scans(tmp_path):
     manifest = build_small(tmp_path / "out", "synthetic:2", limit=7)
     assert [sum(scene["rows"].values()) for scene in manifest["scenes"].values()] == [4, 3]
     assert len(set(ids(tmp_path / "out"))) == 7
+
+
+def test_scans_of_which_no_row_is_wanted_are_not_read(tmp_path, monkeypatch):
+    read, opened = [], pipeline.open_scene
+    monkeypatch.setattr(pipeline, "open_scene", lambda ref, recipe: read.append(ref.scene) or opened(ref, recipe))
+    manifest = build_small(tmp_path / "out", "synthetic:4", limit=2)
+    needed = [name for name, scene in manifest["scenes"].items() if scene["needed"]]
+    assert read == needed
+    assert [sum(scene["rows"].values()) for scene in manifest["scenes"].values()] == [1, 1, 0, 0]
+    assert not any(scene["failure"] for scene in manifest["scenes"].values())
+    plan = build.plan(("synthetic:4",), tmp_path / "out", load(DataRecipe, None, SMALL), limit=2)
+    assert plan.states() == {"done": 4, "failed": 0, "running": 0, "waiting": 0}
+    assert build.run(plan, 0, retry_failed=True) == manifest
+    assert read == needed
+    assert build.summary(manifest, tmp_path / "out").count("not needed") == 2
+    assert not verify(tmp_path / "out", ["synthetic:4"]).disagreements
 
 
 def test_rows_per_scene(tmp_path):

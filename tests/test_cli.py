@@ -117,7 +117,7 @@ def test_wrong_use_is_one_line(tmp_path):
 
 
 def test_a_build_that_cannot_give_a_row_is_one_line(tmp_path):
-    code, out, err = small(tmp_path / "out", "--set", "pairs.least_overlap=1")
+    code, out, err = small(tmp_path / "out", "--set", "pairs.least_overlap=1", "--set", "pairs.greatest_overlap=1")
     assert (code, out) == (2, "")
     assert err.splitlines()[-1].startswith("error: ")
     assert "no scan gave any row" in err.splitlines()[-1]

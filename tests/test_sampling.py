@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from hatch_data.covisibility import KEPT_PER_TENTH, Covisibility, covisibility, summarise
+from hatch_data.covisibility import KEPT_PER_TENTH, Covisibility, covisibility, summarise, within
 from hatch_data.errors import SettingsError
 from hatch_data.quality import texture
 from hatch_data.recipe import GroupSettings, PairSettings
@@ -289,6 +289,21 @@ def test_routes_lead_to_views_that_hardly_overlap(size):
             assert all(among[step] >= STEP_OVERLAP for step in pairwise(route))
     assert sum(n for length, n in lengths.items() if length >= 3) >= len(groups) - short["no_route"] > 20
     assert len(lengths) >= min(size - 2, 2)
+
+
+@pytest.mark.parametrize("kind", ["walk", "turn", "orbit", "route"])
+def test_no_two_views_of_a_group_are_further_apart_than_the_longest_gap(kind):
+    covisible, poses = looking_around(8, 15)
+    part, order, gap = np.zeros(120, int), 2 * np.random.default_rng(2).permutation(120), 70
+    near = within(covisible, order, gap)
+    pairs, _ = select_pairs(near, poses, part, PairSettings(per_frame=1), rng())
+    wanted = PairSettings(), GroupSettings(sizes={4: 1, 6: 1}, kinds={kind: 1})
+    groups, short = grow_groups(pairs, near, poses, part, wanted, rng(), order, gap)
+    assert max(int(np.ptp(order[list(group)])) for group in groups) <= gap
+    assert sum(len(group) > 2 for group in groups) > 60
+    assert len(groups) - short[f"no_{kind}"] > 20
+    anywhere, _ = grow_groups(pairs, near, poses, part, wanted, rng())
+    assert max(int(np.ptp(order[list(group)])) for group in anywhere) > gap
 
 
 def test_where_all_overlaps_no_route_is_made_up():

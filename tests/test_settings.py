@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from hatch_data.errors import HatchError, SettingsError
-from hatch_data.recipe import DataRecipe
+from hatch_data.recipe import DataRecipe, ScanSettings
 from hatch_data.settings import load, resolve, shipped_recipes, to_yaml, validate
 
 
@@ -26,6 +26,23 @@ def test_defaults_file_and_overrides_come_in_this_order(tmp_path):
     assert recipe.pairs.least_overlap == 0.2
     assert recipe.pairs.greatest_overlap == DataRecipe().pairs.greatest_overlap
     assert load(DataRecipe, None) == DataRecipe()
+
+
+def test_a_key_below_a_mapping_changes_its_default(tmp_path):
+    default, file = DataRecipe(), tmp_path / "mine.yaml"
+    file.write_text("questions: {overlap: 1}\n")
+    one = "questions.camera_motion=2"
+    assert load(DataRecipe, None, [one]).questions == {**default.questions, "camera_motion": 2.0}
+    assert load(DataRecipe, file, [one]).questions == {"overlap": 1.0, "camera_motion": 2.0}
+    assert load(DataRecipe, None, ["questions={overlap: 1}", one]).questions == {"overlap": 1.0, "camera_motion": 2.0}
+    assert load(DataRecipe, None, ["forms.fill=0"]).forms == {**default.forms, "fill": 0.0}
+    groups = load(DataRecipe, None, ["groups.sizes.3=1", "groups.sizes.5=1", "groups.kinds.turn=2"]).groups
+    assert groups.sizes == {**default.groups.sizes, 3: 1.0, 5: 1.0}
+    assert groups.kinds == {**default.groups.kinds, "turn": 2.0}
+    scans = load(DataRecipe, None, ["scans.office.pose_shift=1", "scan.pose_shift=2"])
+    assert scans.scans == {"office": ScanSettings(pose_shift=1)}
+    assert scans.scan == ScanSettings(pose_shift=2)
+    assert DataRecipe() == default
 
 
 def test_a_recipe_reads_back_what_it_writes(tmp_path):
@@ -66,6 +83,17 @@ def test_recipes_cannot_be_changed_in_place():
         ("split.by=place", "'split.by': input should be 'auto', 'space' or 'time' (got 'place')"),
         ("actions.rotation_step_deg=7", "rotation_step_deg is 7.0: use a step that divides 180"),
         ("split={validation: 0.6, test: 0.4}", "split: validation 0.6 and test 0.4 leave nothing for training"),
+        ("forms={choice: 0}", "forms: weigh forms of questions, none below 0"),
+        ("forms={}", "forms: weigh forms of questions, none below 0"),
+        ("forms.fill=-1", "forms: weigh forms of questions, none below 0"),
+        ("questions={}", "questions: weigh families, none below 0"),
+        ("questions={overlap: 0, camera_motion: 0}", "questions: weigh families, none below 0"),
+        ("questions.overlap=-1", "questions: weigh families, none below 0"),
+        ("questions.overlap=.inf", "questions: weigh families, none below 0"),
+        ("groups.sizes={}", "groups.sizes: weigh numbers of views from 2 to 8"),
+        ("groups.kinds.walk=.nan", "groups.kinds: weigh kinds of groups"),
+        ("pairs.least_overlap=0.95", "pairs: no overlap lies between least_overlap 0.95 and greatest_overlap 0.9"),
+        ("grid.max_pixels=3000", "grid: no size lies between min_pixels 3136 and max_pixels 3000"),
         ("seed", "--set seed: write it as key.sub=value"),
         ("=3", "--set =3: write it as key.sub=value"),
         ("seed=[1", "--set seed=[1: '[1' is not a YAML value"),
@@ -73,6 +101,13 @@ def test_recipes_cannot_be_changed_in_place():
 )
 def test_what_is_wrong_is_told(override, told):
     assert told in refused(override)
+
+
+def test_questions_that_come_with_a_scan_need_all_its_frames():
+    told = "frames.every is 2: questions that come with SPAR-7M-RGBD need the frames that they show"
+    assert told in refused("questions_from=spar", "frames.every=2")
+    with pytest.raises(SettingsError, match=r"frames\.every is 3"):
+        load(DataRecipe, resolve("paper", "data"), ["frames.every=3"])
 
 
 def test_a_value_is_no_group():

@@ -112,6 +112,24 @@ def test_lists_may_be_named(tmp_path):
         evaluation_spaces(refs, SplitSettings(files=(str(tmp_path / "gone.txt"),)))
 
 
+@pytest.mark.parametrize("layout", ["scannet", "spar", "nerfstudio", "colmap", "replica"])
+def test_a_list_that_is_named_holds_for_every_layout(layout, tmp_path):
+    listed = tmp_path / "scannetv2_val.txt"
+    listed.write_text("scene0011_00\nscene0015_00\n")
+    held, other = made_up(layout, tmp_path / "data" / "deep" / "er" / "still", "scene0011_00", "scene0012_00")
+    named = SplitSettings(files=(str(listed),))
+    assert evaluation_spaces([held, other], named) == ({held.space}, [])
+    spaces, (warning,) = evaluation_spaces([other], named)
+    assert not spaces
+    assert warning.startswith(f"{listed}: names none of the 1 scans, which are called scene0012_00")
+
+
+def test_a_list_that_is_found_is_of_its_own_layouts(tmp_path):
+    (tmp_path / "scannetv2_val.txt").write_text("scene0011_00\n")
+    refs = made_up("replica", tmp_path, "scene0011_00") + made_up("scannet", tmp_path / "scans", "scene0012_00")
+    assert evaluation_spaces(refs, SplitSettings()) == (set(), [])
+
+
 @pytest.mark.parametrize("data_set", DATA_SETS, ids=lambda one: one.name)
 def test_a_missing_list_is_warned_of_by_name(data_set, tmp_path):
     refs = [ScanRef(data_set.layouts[0], str(tmp_path / "data" / "x"), "x", "x")]
