@@ -56,12 +56,13 @@ def forecast(folder: BuildFolder, workers: int | None = None) -> dict[str, Any]:
         else:
             samples.append(sample)
     mean_frames = sum(frames) / max(len(frames), 1)
-    questions = sum(len(ref.questions) for ref in refs)
+    most_of_one = recipe.rows_per_scene
+    questions = sum(len(ref.questions[:most_of_one]) for ref in refs)
     work = questions or mean_frames * len(refs)
     built = max(sum(sample.work for sample in samples), 1)
     rows_built = sum(sample.rows for sample in samples)
     rows = [work * n for n in (rows_built / built, 1 if questions else recipe.pairs.per_frame)]
-    caps = [folder.limit, None if questions or recipe.rows_per_scene is None else recipe.rows_per_scene * len(refs)]
+    caps = [folder.limit, None if most_of_one is None else most_of_one * len(refs)]
     expected, most = (round(min([n, *(cap for cap in caps if cap is not None)])) for n in rows)
     row_bytes = sum(sample.bytes for sample in samples) / max(rows_built, 1)
     workers = workers or len(os.sched_getaffinity(0))

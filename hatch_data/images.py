@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 from PIL import ExifTags, Image
 
@@ -72,6 +73,7 @@ def tagged_to_turn(data: bytes) -> bool:
             return True
 
 
+@lru_cache(maxsize=32)  # A frame is stored in some ten rows, and asking takes as long as what is computed of it.
 def _untagged(data: bytes, frame_id: str) -> bytes:
     """The same pixels, bit for bit, without the metadata that would have them turned."""
     try:
