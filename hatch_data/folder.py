@@ -160,8 +160,6 @@ class BuildFolder:
     @cached_property
     def held_out(self) -> tuple[set[str], list[str]]:
         """Spaces kept for test, since benchmarks ask about them, and what to warn of."""
-        if self.recipe.split.benchmark_scans == "any":
-            return set(), []
         return evaluation_spaces(self.refs, self.recipe.split)
 
     @property

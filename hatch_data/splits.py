@@ -55,10 +55,11 @@ _BY_LAYOUT = {layout: data_set for data_set in DATA_SETS for layout in data_set.
 
 
 def evaluation_spaces(refs: Sequence[ScanRef], settings: SplitSettings) -> tuple[set[str], list[str]]:
-    """Spaces with a scan that benchmarks ask about, and a warning for each data set whose lists are not found.
+    """Spaces with a scan that is kept for test, and a warning for each data set whose lists are not found.
 
     Lists in the folders above the scans are of the scans in their data set's layouts; those in `settings.files`, of
-    scans in any, and one that names none is warned of. Raises `ScanError` for a file named there that cannot be read.
+    scans in any, and one that names none is warned of; the latter alone where `benchmark_scans` is `any`. Raises
+    `ScanError` for a file named there that cannot be read.
     """
     named = {file: _read(Path(file)) for file in settings.files}
     listed = set().union(*named.values())
@@ -69,6 +70,8 @@ def evaluation_spaces(refs: Sequence[ScanRef], settings: SplitSettings) -> tuple
         for file, names in named.items()
         if names.isdisjoint(ref.scene for ref in refs)
     ]
+    if settings.benchmark_scans == "any":
+        return spaces, warnings
     found: dict[Path, set[str]] = {}
     for data_set in DATA_SETS:
         mine = [ref for ref in refs if _BY_LAYOUT.get(ref.layout) is data_set]

@@ -112,6 +112,17 @@ def test_the_same_words_about_other_points_are_another_row(tmp_path):
     assert verify(tmp_path / "out").disagreements == []
 
 
+def test_a_choice_whose_options_cannot_be_told_apart_agrees(tmp_path):
+    one = questions.entry(SCENES[0], 0, "view_change_infer", "select", GROUPS[0])
+    one["conversations"][0]["value"] = "<image>\n" * 3 + "Left or right?"
+    one["conversations"][1]["value"] = "left"
+    questions.write_questions(tmp_path, "view_change_infer", "select", [one])
+    questions.write_scene(tmp_path, SCENES[0], room.walk(7))
+    build.run(build.plan((str(tmp_path),), tmp_path / "out", load(DataRecipe, resolve("paper", "data"))), 0)
+    assert [(row.form, row.options) for row in rows(tmp_path / "out")] == [("choice", [])]
+    assert verify(tmp_path / "out").disagreements == []
+
+
 def test_no_frame_stands_in_two_splits_and_no_scan_has_more_rows_than_asked_for(root, tmp_path):
     plain = load(DataRecipe, resolve("paper", "data"), ("split.by=time", "split.validation=0.4"))
     manifest = build.run(build.plan((str(root),), tmp_path / "time", plain), 0)

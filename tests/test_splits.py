@@ -130,6 +130,15 @@ def test_a_list_that_is_found_is_of_its_own_layouts(tmp_path):
     assert evaluation_spaces(refs, SplitSettings()) == (set(), [])
 
 
+def test_scans_of_benchmarks_anywhere_but_for_those_of_a_list_that_is_named(tmp_path):
+    (tmp_path / "scannetv2_val.txt").write_text("scene0011_00\n")
+    mine = tmp_path / "mine.txt"
+    mine.write_text("scene0012_00\n")
+    refs = made_up("scannet", tmp_path / "scans", "scene0011_00", "scene0012_00")
+    anywhere = SplitSettings(benchmark_scans="any", files=(str(mine),))
+    assert evaluation_spaces(refs, anywhere) == ({"scene0012"}, [])
+
+
 @pytest.mark.parametrize("data_set", DATA_SETS, ids=lambda one: one.name)
 def test_a_missing_list_is_warned_of_by_name(data_set, tmp_path):
     refs = [ScanRef(data_set.layouts[0], str(tmp_path / "data" / "x"), "x", "x")]

@@ -230,8 +230,10 @@ def messages_consistent(row: Row, terms: Terms) -> Iterator[str]:
 
 
 def form_fits(row: Row, terms: Terms) -> Iterator[str]:
-    """A choice is answered by the letter of one of its options, all different and all in the question."""
-    if row.form in ("fill", "sentence"):
+    """A choice is answered by the letter of one of its options, all different and all in the question; of one that came
+    with the scan the options may not have been told apart."""
+    unparsed = row.form == "choice" and not row.options and terms.recipe.questions_from == "spar"
+    if row.form in ("fill", "sentence") or unparsed:
         if row.options or not row.answer:
             yield f"{len(row.options)} options and the answer {row.answer!r} for a question of form {row.form}"
         return
