@@ -92,6 +92,7 @@ class PatchAlignment(Stage[AlignmentSettings, Pairs]):
         return list(found.values())
 
     def batch(self, shards: Shards, items: list[Item], epoch: int) -> Pairs:
+        """Pairs of images, each in colours of its own, and which of their patches match."""
         columns = (*IMAGE_COLUMNS, "image_sizes", *MATCH_COLUMNS)
         ids, pixels, grids, pairs = [], [], [], []
         for item in items:

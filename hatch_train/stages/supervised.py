@@ -125,6 +125,7 @@ class Supervised(Stage[ChatSettings, Chats]):
         return {"text": 1.0, **aligned}
 
     def items(self, shards: Shards) -> list[Item]:
+        """The rows of the tasks asked for, of training rows the share asked for, with their number of tokens."""
         tasks = self.settings.tasks
         drawn = np.array([k for k, row in enumerate(shards.rows) if not tasks or row["task"] in tasks], np.int64)
         if self.settings.share < 1 and shards.split == "train":
@@ -178,6 +179,7 @@ class Supervised(Stage[ChatSettings, Chats]):
         return f"<action>{format_pairs(pairs)}</action>{answer}", wanted
 
     def batch(self, shards: Shards, items: list[Item], epoch: int) -> Chats:
+        """Rows as chats in one pack, with the pairs of their images that are aligned beside."""
         term = self.settings.alignment
         samples: list[Sample] = []
         chats, tasks = [], []
@@ -240,6 +242,7 @@ class Supervised(Stage[ChatSettings, Chats]):
 
     @torch.no_grad()
     def evaluate(self, model: VisionLanguageModel, held_out: Iterator[Loaded[Chats]]) -> dict[str, Any]:
+        """The mean of each term, and how good the replies are that it writes itself."""
         sums: dict[str, float] = defaultdict(float)
         counts: Counter[str] = Counter()
         samples, answers = 0, Answers(self, model)

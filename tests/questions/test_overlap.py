@@ -6,8 +6,9 @@ import re
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
-from hatch_data.questions import Rejection, overlap
+from hatch_data.questions import Rejection, overlap, shared_view
 from tests.questions import exact
 from tests.questions.asked import FakeGroup, asked, scenes
 
@@ -27,8 +28,9 @@ class Pair(FakeGroup):
         return 2
 
 
-def test_what_has_no_depth_is_declined():
+@pytest.mark.parametrize("family", [overlap, shared_view])
+def test_what_has_no_depth_is_declined(family):
     found = scenes()[0][1].group((0, 1)).correspondence(0, 1)
     bare = replace(found, map=replace(found.map, valid=np.full_like(found.map.valid, 0.3)))
     group = Pair(correspondence=lambda i, j: bare)
-    assert overlap.ask(group, np.random.default_rng(0)) == Rejection("too_little_depth")
+    assert family.ask(group, np.random.default_rng(0)) == Rejection("too_little_depth")

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from dataclasses import replace
 
-import numpy as np
-
-from hatch_data.questions import Rejection, shared_view
 from tests.questions import exact
-from tests.questions.asked import FakeGroup, asked, scenes
+from tests.questions.asked import asked
 
 
 def test_against_rays():
@@ -25,15 +21,3 @@ def test_against_rays():
     answers = Counter(one.question.answer for one in questions)
     assert answers["yes"] > answers["no"] >= 3
     assert declined["overlap_in_between"]
-
-
-class Pair(FakeGroup):
-    def __len__(self) -> int:
-        return 2
-
-
-def test_what_has_no_depth_is_declined():
-    found = scenes()[0][1].group((0, 1)).correspondence(0, 1)
-    bare = replace(found, map=replace(found.map, valid=np.full_like(found.map.valid, 0.3)))
-    group = Pair(correspondence=lambda i, j: bare)
-    assert shared_view.ask(group, np.random.default_rng(0)) == Rejection("too_little_depth")
